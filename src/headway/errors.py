@@ -1,0 +1,120 @@
+"""Every exception that Headway raises, split by who must act.
+
+HeadwayError
+├── UsageError                 the caller: wrong argument, option, configuration or mapping  (exit 2)
+│   ├── NeverGranted           a permit that no waiting could bring
+│   ├── MappingError           a property, key or value that the destination does not know
+│   ├── StateVersionError      a file that a newer Headway wrote
+│   ├── RunLocked              a run that another process is working on
+│   └── ForkedLimiter          an in-memory limiter carried over a fork
+├── CredentialsError           the caller: the platform does not accept who we are           (exit 4)
+├── SourceError                the caller: a source that cannot be read                      (exit 6)
+├── PermitTimeout              the caller chose a time that did not suffice
+├── LimiterClosed              the caller: a permit asked of a limiter that was closed
+├── TransportError             the network: no reply to a call; says whether it was sent
+├── PlatformError              the platform: a reply that makes no sense where one was needed
+└── LedgerError                us: a run whose books do not balance                          (exit 1)
+
+The message says what happened, to what, and what to do. `exit_code` is what the command line ends with.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+__all__ = [
+    "CredentialsError",
+    "ForkedLimiter",
+    "HeadwayError",
+    "LedgerError",
+    "LimiterClosed",
+    "MappingError",
+    "NeverGranted",
+    "PermitTimeout",
+    "PlatformError",
+    "RunLocked",
+    "SourceError",
+    "StateVersionError",
+    "TransportError",
+    "UsageError",
+]
+
+
+class HeadwayError(Exception):
+    """The root: catching it catches everything that Headway raises on purpose."""
+
+    exit_code: ClassVar[int] = 1
+
+
+class UsageError(HeadwayError):
+    """A wrong argument, option, configuration or mapping; nothing was sent."""
+
+    exit_code = 2
+
+
+class NeverGranted(UsageError):
+    """A permit that could not be granted however long one waited (a cost above a limit's amount)."""
+
+
+class MappingError(UsageError):
+    """A property, key or value that the destination does not know; found before the first write."""
+
+
+class StateVersionError(UsageError):
+    """A database that was written by a newer Headway; left untouched."""
+
+
+class RunLocked(UsageError):
+    """A run that another process is working on; the message names its pid, host and start."""
+
+
+class ForkedLimiter(UsageError):
+    """An in-memory limiter used after `fork`: parent and child would each spend the whole limit."""
+
+
+class CredentialsError(HeadwayError):
+    """The platform does not accept the credentials (401), or they may not do this (403)."""
+
+    exit_code = 4
+
+
+class SourceError(HeadwayError):
+    """A source that is missing, unreadable, in another encoding or of another dialect."""
+
+    exit_code = 6
+
+
+class PermitTimeout(HeadwayError, TimeoutError):
+    """No permit within the time asked for; nothing was consumed.
+
+    `earliest` is the number of seconds after which one could have been granted at the earliest, or None if only
+    the return of a permit in flight could tell.
+    """
+
+    def __init__(self, message: str, earliest: float | None = None) -> None:
+        super().__init__(message)
+        self.earliest = earliest
+
+
+class LimiterClosed(HeadwayError):
+    """A permit asked of a limiter after `close()`."""
+
+
+class TransportError(HeadwayError):
+    """No reply to a call.
+
+    `sent` is False only when certainly no byte of the call was written, so that the platform cannot have counted
+    it; True means that its outcome is unknown.
+    """
+
+    def __init__(self, message: str, *, sent: bool) -> None:
+        super().__init__(message)
+        self.sent = sent
+
+
+class PlatformError(HeadwayError):
+    """A reply that makes no sense where one was needed (identity, schema)."""
+
+
+class LedgerError(HeadwayError):
+    """read ≠ delivered + unchanged + dead + skipped + pending: an error of ours, never a success."""
