@@ -1,0 +1,320 @@
+"""Admission to one account: who may call, and when.
+
+Rules:
+* A ticket is granted by `poll(now)` (or `try_take`) with a clock read at that moment, never otherwise.
+* All the limits a ticket names grant together, or none is touched.
+* Tickets that name the same limits with the same priority form a lane, first in, first out. Only lane heads compete,
+  oldest first within a class; a head that does not fit earmarks its cost on each of its limits, so that it is passed
+  only by calls that need none of its places.
+* Classes are strict, but one grant in ten goes to a lower class that waits.
+* Time is integer nanoseconds, `now` monotonic and `wall` since the epoch, read at one moment. An instant that `poll`
+  reports is the very number that a later `poll` compares.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from enum import Enum
+
+from headway.core.limits import Bucket, Concurrency, Limit, Quota, Window, nanoseconds
+from headway.core.meters import BucketMeter, ConcurrencyMeter, Grant, Meter, WindowMeter
+from headway.core.quota import QuotaMeter
+from headway.errors import NeverGranted, UsageError
+
+__all__ = ["PRIORITIES", "Gate", "Poll", "Stage", "Ticket", "make_meter"]
+
+PRIORITIES = {"interactive": 0, "bulk": 1, "replay": 2}
+_LOWER_TURN = 10
+_SLOTS_PER_QUOTA = 96
+
+
+class Stage(Enum):
+    """Where a ticket stands in the life cycle that every limit shares."""
+
+    WAITING = "waiting"
+    IN_FLIGHT = "in flight"
+    OVER = "over"
+
+
+class Ticket:
+    """One call's place in the queue, then its places in the meters."""
+
+    __slots__ = ("cost", "grants", "lane", "seq", "stage", "waker")
+
+    def __init__(self, lane: _Lane, cost: int, seq: int) -> None:
+        self.lane = lane
+        self.cost = cost
+        self.seq = seq
+        self.stage = Stage.WAITING
+        self.grants: list[Grant] = []
+        self.waker: object = None
+
+
+class _Lane:
+    __slots__ = ("meters", "names", "queue", "rank")
+
+    def __init__(self, names: frozenset[str], meters: tuple[Meter, ...], rank: int) -> None:
+        self.names = names
+        self.meters = meters
+        self.rank = rank
+        self.queue: deque[Ticket] = deque()
+
+
+@dataclass(frozen=True, slots=True)
+class Poll:
+    """Who was granted, and the earliest instant at which another poll can grant (None: only an event can tell)."""
+
+    granted: tuple[Ticket, ...]
+    wake: int | None
+
+
+def make_meter(limit: Limit, cap: int) -> Meter:
+    """The meter that counts for a limit, of which only `cap` may be used."""
+    if isinstance(limit, Window):
+        return WindowMeter(limit, cap)
+    if isinstance(limit, Bucket):
+        return BucketMeter(limit, cap)
+    if isinstance(limit, Concurrency):
+        return ConcurrencyMeter(limit, cap)
+    if limit.per is None:
+        return QuotaMeter(limit, cap)
+    rolling = Window(limit.amount, limit.per, limit.name)
+    return WindowMeter(rolling, cap, slot=max(1, nanoseconds(limit.per) // _SLOTS_PER_QUOTA))
+
+
+def usable(amount: int, share: float, reserve: int) -> int:
+    """How much of a limit we use: its share, less the reserve, at least 1."""
+    return max(1, min(int(amount * share + 1e-9), amount) - reserve)
+
+
+class Gate:
+    """The limits of one account and the calls that wait for them. Not safe under threads: limiter.py holds the lock."""
+
+    def __init__(
+        self, limits: Iterable[Limit] = (), *, share: float = 1.0, reserve: int = 0, pacing: str | None = None
+    ) -> None:
+        if not 0 < share <= 1:
+            raise UsageError(f"share must be above 0 and at most 1, not {share!r}")
+        if reserve < 0:
+            raise UsageError(f"reserve must be at least 0, not {reserve!r}")
+        if pacing not in {None, "burst", "smooth"}:
+            raise UsageError(f"pacing is 'burst' or 'smooth', not {pacing!r}")
+        self.share = share
+        self.reserve = reserve
+        self.smooth = pacing == "smooth" or (pacing is None and share < 1)
+        self.meters: dict[str, Meter] = {}
+        self.paused_until = 0
+        self._lanes: dict[tuple[frozenset[str], int], _Lane] = {}
+        self._by_request: dict[tuple[object, str], _Lane] = {}
+        self._seq = 0
+        self._waiting = 0
+        self._since_lower = 0
+        for limit in limits:
+            self.add(limit)
+
+    def add(self, limit: Limit) -> Meter:
+        """One more limit; tickets that wait already are not held to it."""
+        if limit.name in self.meters:
+            raise UsageError(f"two limits are named {limit.name!r}: give one of them another name=")
+        reserve = self.reserve if isinstance(limit, Quota) else 0
+        meter = make_meter(limit, usable(limit.amount, self.share, reserve))
+        meter.bursts = not self.smooth
+        self.meters[limit.name] = meter
+        self._by_request.clear()
+        return meter
+
+    @property
+    def waiting(self) -> int:
+        """Tickets that wait."""
+        return self._waiting
+
+    def lanes(self) -> Iterable[tuple[frozenset[str], int, int]]:
+        """(limits, tickets waiting, their cost) for every lane that waits."""
+        return [
+            (lane.names, len(lane.queue), sum(ticket.cost for ticket in lane.queue))
+            for lane in self._lanes.values()
+            if lane.queue
+        ]
+
+    # -- asking
+
+    def request(self, cost: int = 1, priority: str = "bulk", limits: Iterable[str] | None = None) -> Ticket:
+        """A ticket at the end of its lane. NeverGranted for a cost above a limit, UsageError for an unknown limit."""
+        ticket = self._ticket(cost, priority, limits)
+        ticket.lane.queue.append(ticket)
+        self._waiting += 1
+        return ticket
+
+    def try_take(
+        self, now: int, wall: int, cost: int = 1, priority: str = "bulk", limits: Iterable[str] | None = None
+    ) -> Ticket | None:
+        """A granted ticket if nobody waits and everything fits, else None."""
+        ticket = self._ticket(cost, priority, limits)
+        if self._waiting or now < self.paused_until:
+            return None
+        meters = ticket.lane.meters
+        for meter in meters:
+            if meter.fits(now, wall, cost) != 0:
+                return None
+        ticket.grants = [meter.take(now, wall, cost) for meter in meters]
+        ticket.stage = Stage.IN_FLIGHT
+        return ticket
+
+    def _ticket(self, cost: int, priority: str, limits: Iterable[str] | None) -> Ticket:
+        key = (limits if limits is None or isinstance(limits, frozenset) else frozenset(limits), priority)
+        lane = self._by_request.get(key) or self._open_lane(key)
+        if cost != 1:
+            self._check_cost(lane, cost)
+        self._seq += 1
+        return Ticket(lane, cost, self._seq)
+
+    def _open_lane(self, key: tuple[frozenset[str] | None, str]) -> _Lane:
+        wanted, priority = key
+        rank = PRIORITIES.get(priority)
+        if rank is None:
+            raise UsageError(f"unknown priority {priority!r}: one of {', '.join(PRIORITIES)}")
+        names = frozenset(self.meters) if wanted is None else wanted
+        unknown = sorted(names - self.meters.keys())
+        if unknown:
+            raise UsageError(f"no limit is named {unknown[0]!r}: there are {', '.join(sorted(self.meters)) or 'none'}")
+        lane = self._lanes.get((names, rank))
+        if lane is None:
+            meters = tuple(meter for name, meter in self.meters.items() if name in names)
+            lane = self._lanes[names, rank] = _Lane(names, meters, rank)
+        self._by_request[key] = lane
+        return lane
+
+    def _check_cost(self, lane: _Lane, cost: int) -> None:
+        if isinstance(cost, bool) or not isinstance(cost, int) or cost < 1:
+            raise UsageError(f"a permit's cost must be a whole number of at least 1, not {cost!r}")
+        for meter in lane.meters:
+            if cost > meter.amount:
+                raise NeverGranted(f"a cost of {cost} can never fit the limit {meter.name!r} of {meter.amount}")
+
+    # -- granting
+
+    def poll(self, now: int, wall: int) -> Poll:
+        """Grant what fits now; say when to ask again."""
+        granted: list[Ticket] = []
+        while True:
+            ticket, wake = self._next(now, wall)
+            if ticket is None:
+                return Poll(tuple(granted), wake)
+            lane = ticket.lane
+            lane.queue.popleft()
+            self._waiting -= 1
+            ticket.grants = [meter.take(now, wall, ticket.cost) for meter in lane.meters]
+            ticket.stage = Stage.IN_FLIGHT
+            granted.append(ticket)
+
+    def _next(self, now: int, wall: int) -> tuple[Ticket | None, int | None]:
+        """The head to grant now, or the earliest instant at which a head may fit."""
+        if not self._waiting:
+            return None, None
+        heads = [lane.queue[0] for lane in self._lanes.values() if lane.queue]
+        if now < self.paused_until:
+            return None, self.paused_until
+        self._mark_crowds(heads)
+        if len(heads) > 1:
+            heads = self._in_order(heads)
+        earmarked: dict[str, int] = {}
+        wake: int | None = None
+        for head in heads:
+            at = self._when(head, now, wall, earmarked)
+            if at == 0:
+                self._count_turn(head, heads)
+                return head, None
+            if at is not None and (wake is None or at < wake):
+                wake = at
+            for meter in head.lane.meters:
+                earmarked[meter.name] = earmarked.get(meter.name, 0) + head.cost
+        return None, wake
+
+    @staticmethod
+    def _when(ticket: Ticket, now: int, wall: int, earmarked: dict[str, int]) -> int | None:
+        latest = 0
+        blind = False
+        for meter in ticket.lane.meters:
+            ahead = earmarked.get(meter.name, 0) if earmarked else 0
+            if ahead and ahead + ticket.cost > meter.cap:
+                blind = True  # all of it is spoken for: the head in front reports the instant
+                continue
+            at = meter.fits(now, wall, ticket.cost + ahead)
+            if at is None:
+                blind = True
+            elif at > latest:
+                latest = at
+        return None if blind else latest
+
+    def _in_order(self, heads: list[Ticket]) -> list[Ticket]:
+        heads.sort(key=lambda head: (head.lane.rank, head.seq))
+        top = heads[0].lane.rank
+        if self._since_lower >= _LOWER_TURN - 1 and heads[-1].lane.rank != top:
+            lower = [head for head in heads if head.lane.rank != top]
+            return lower + [head for head in heads if head.lane.rank == top]
+        return heads
+
+    def _count_turn(self, head: Ticket, heads: Sequence[Ticket]) -> None:
+        top = min(other.lane.rank for other in heads)
+        if head.lane.rank != top:
+            self._since_lower = 0
+        elif any(other.lane.rank != top for other in heads):
+            self._since_lower += 1
+
+    def _mark_crowds(self, heads: Sequence[Ticket]) -> None:
+        """Windows that lanes of different limits wait for together are paced."""
+        for meter in self.meters.values():
+            meter.crowded = False
+        for i, head in enumerate(heads):
+            for other in heads[i + 1 :]:
+                if head.lane.names != other.lane.names:
+                    for name in head.lane.names & other.lane.names:
+                        self.meters[name].crowded = True
+
+    def earliest(self, ticket: Ticket, now: int, wall: int) -> tuple[int | None, str]:
+        """The earliest instant this ticket could go if it were alone, and the limit that decides it."""
+        latest, name = self.paused_until if now < self.paused_until else 0, "pause"
+        for meter in ticket.lane.meters:
+            at = meter.fits(now, wall, ticket.cost)
+            if at is None:
+                return None, meter.name
+            if at > latest:
+                latest, name = at, meter.name
+        return latest, name
+
+    # -- giving back
+
+    def abandon(self, ticket: Ticket) -> None:
+        """The waiter is gone. A ticket that was granted meanwhile was never sent and gives its places back."""
+        if ticket.stage is Stage.WAITING:
+            ticket.lane.queue.remove(ticket)
+            self._waiting -= 1
+            ticket.stage = Stage.OVER
+        else:
+            self.cancel(ticket)
+
+    def stamp(self, ticket: Ticket, now: int) -> None:
+        """The last byte was written at `now` on an open connection: only now may an `arrival_bound` count."""
+        if ticket.stage is Stage.IN_FLIGHT:
+            for meter, grant in zip(ticket.lane.meters, ticket.grants, strict=True):
+                meter.stamp(grant, now)
+
+    def settle(self, ticket: Ticket, now: int, wall: int, *, lost: int = 0, actual: int | None = None) -> bool:
+        """The reply came at `now`; or none will, and the call is counted within `lost` ns. False if it was over."""
+        if ticket.stage is not Stage.IN_FLIGHT:
+            return False
+        ticket.stage = Stage.OVER
+        for meter, grant in zip(ticket.lane.meters, ticket.grants, strict=True):
+            meter.settle(grant, now, wall, lost=lost, actual=actual)
+        return True
+
+    def cancel(self, ticket: Ticket) -> bool:
+        """Certainly not sent: every place is given back. False if the ticket was over."""
+        if ticket.stage is not Stage.IN_FLIGHT:
+            return False
+        ticket.stage = Stage.OVER
+        for meter, grant in zip(ticket.lane.meters, ticket.grants, strict=True):
+            meter.cancel(grant)
+        return True
