@@ -56,10 +56,10 @@ class MappedRow(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class BadLine:
-    """A record that cannot travel: where, why (a code and a sentence that says what to do), and what was read of it.
+    r"""A record that cannot travel: where, why (a code, and a sentence that says what to do), what was read of it.
 
     `cells` holds what could be told apart, by column; text that did not fit any column stands under `(cell N)`, a
-    line that could not be taken apart at all under `(line)`. Bytes that are no text are shown as `\\xNN`.
+    line that could not be taken apart at all under `(line)`. Bytes that are no text are shown as `\xNN`.
     """
 
     line: int
