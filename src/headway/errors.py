@@ -88,12 +88,13 @@ class PermitTimeout(HeadwayError, TimeoutError):
     """No permit within the time asked for; nothing was consumed.
 
     `earliest` is the number of seconds after which one could have been granted at the earliest, or None if only
-    the return of a permit in flight could tell.
+    the return of a permit in flight could tell; `limit` names the limit that stands in the way.
     """
 
-    def __init__(self, message: str, earliest: float | None = None) -> None:
+    def __init__(self, message: str, earliest: float | None = None, limit: str = "") -> None:
         super().__init__(message)
         self.earliest = earliest
+        self.limit = limit
 
 
 class LimiterClosed(HeadwayError):

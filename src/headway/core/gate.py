@@ -284,10 +284,22 @@ class Gate:
                 latest, name = at, meter.name
         return latest, name
 
+    def drop_waiting(self) -> list[Ticket]:
+        """Take every waiting ticket out of the queue: nobody will be granted any more."""
+        dropped = [ticket for lane in self._lanes.values() for ticket in lane.queue]
+        for lane in self._lanes.values():
+            lane.queue.clear()
+        for ticket in dropped:
+            ticket.stage = Stage.OVER
+        self._waiting = 0
+        return dropped
+
     # -- giving back
 
     def abandon(self, ticket: Ticket) -> None:
         """The waiter is gone. A ticket that was granted meanwhile was never sent and gives its places back."""
+        if ticket.stage is Stage.OVER:
+            return
         if ticket.stage is Stage.WAITING:
             ticket.lane.queue.remove(ticket)
             self._waiting -= 1

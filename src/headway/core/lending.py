@@ -56,7 +56,7 @@ class Answer:
     """`give` more places; hold at most `target`; `void`: drop all places and start at `give`. Durations in ns.
 
     `probe`: the state is not open yet, the places given are for finding out. `recovering`: until the places of a dead
-    holder or a lost state are free at the latest, 0 if there are none.
+    holder or a lost state are free at the latest, 0 if there are none. `ripe`: until the next cooling place is free.
     """
 
     epoch: str
@@ -67,6 +67,7 @@ class Answer:
     pause: int
     probe: bool
     recovering: int
+    ripe: int = 0
 
 
 @dataclass(slots=True)
@@ -146,15 +147,16 @@ def exchange(
     pool.seq += 1
     target, give = _lend(pool, keeping, ask, now)
     recovering = max(pool.open_at, pool.orphans_until) - now
-    answer = Answer(
-        pool.epoch, pool.seq, give, target, void, max(0, pool.paused_until - now), pool.open_at > 0, max(0, recovering)
+    ripe = min([at for at, _ in pool.cool] + ([pool.open_at] if pool.open_at else []), default=now) - now
+    pause = max(0, pool.paused_until - now)
+    return pool, Answer(
+        pool.epoch, pool.seq, give, target, void, pause, pool.open_at > 0, max(0, recovering), max(0, ripe)
     )
-    return pool, answer
 
 
 def _begin(keeping: Keeping, time: int, epoch: str, *, first: bool, fresh: bool) -> Pool:
     pool = Pool(epoch=epoch, now=time, amount=keeping.amount)
-    if fresh:
+    if fresh or (first and not keeping.per):
         pool.free = keeping.amount
     elif first:
         # Nobody else can be alive: one call may find out what the platform has counted.
@@ -169,7 +171,8 @@ def _begin(keeping: Keeping, time: int, epoch: str, *, first: bool, fresh: bool)
 
 def _resize(pool: Pool, keeping: Keeping) -> None:
     """The amount changed (another share or tier): free places make up for it now, cooling and lent ones later."""
-    pool.free += keeping.amount - pool.amount
+    if not pool.open_at:
+        pool.free += keeping.amount - pool.amount
     pool.amount = keeping.amount
 
 
@@ -177,7 +180,7 @@ def _open(pool: Pool, keeping: Keeping, ask: Ask, now: int) -> None:
     if not pool.open_at:
         return
     if now >= pool.open_at:
-        pool.free += pool.amount - pool.claimed
+        pool.free += max(0, pool.amount - pool.claimed)
         pool.open_at = 0
     elif ask.opened is not None and pool.grace_until <= now:
         others = min(max(0, ask.opened - pool.claimed), pool.amount - pool.claimed)
@@ -205,6 +208,8 @@ def _admit(pool: Pool, keeping: Keeping, ask: Ask, now: int) -> bool:
     mine = pool.holders.get(ask.holder)
     brought = ask.keeps + sum(places for _, places in ask.returns)
     if ask.epoch != pool.epoch:
+        if mine is not None:
+            _orphan(pool, keeping, mine[0], now)  # it joined before and never heard the answer
         accepted = now <= pool.grace_until and pool.claimed + brought <= pool.amount
         if accepted:
             pool.claimed += brought

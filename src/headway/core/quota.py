@@ -58,7 +58,7 @@ class WallClock:
 class QuotaMeter(Meter):
     """Calls used in the period; `places`, when lent, is the unused rest of a lot."""
 
-    __slots__ = ("_losing", "clock", "drained", "end", "in_zone", "owed", "resets", "skew", "used")
+    __slots__ = ("_losing", "clock", "drained", "end", "foreign", "in_zone", "owed", "resets", "skew", "total", "used")
     kind = "quota"
 
     def __init__(self, limit: Quota, cap: int) -> None:
@@ -66,7 +66,9 @@ class QuotaMeter(Meter):
         self.resets = Resets.parse(str(limit.resets))
         self.skew = nanoseconds(limit.skew)
         self.clock = WallClock()
-        self.used = 0
+        self.used = 0  # by us
+        self.total = 0  # by every holder of a shared state, as last heard
+        self.foreign = 0  # by others, the platform's word
         self.owed = 0
         self.in_zone = False
         self.drained = False
@@ -82,7 +84,7 @@ class QuotaMeter(Meter):
         if self.end and end > self.end:
             # Nothing was granted or settled since the last look, so what is in flight now was in flight all along.
             self.used = self.owed if self.in_zone and start == self.end else self.in_flight
-            self.owed, self.in_zone = 0, False
+            self.owed, self.in_zone, self.total, self.foreign = 0, False, 0, 0
             if self.places is not None:
                 self.places, self.drained = 0, False
         self.end = max(end, self.end)
@@ -101,7 +103,7 @@ class QuotaMeter(Meter):
             if full and not self.drained:
                 return None  # the lender may have more
         else:
-            full = self.used + cost > max(self.cap, cost if self.used == 0 else 0)
+            full = self.used + cost > max(self.cap - self.foreign, cost if self.used == 0 else 0)
         if full or (self.in_zone and self.owed + cost > self.cap):
             return now + self.end + self.skew - believed
         return 0

@@ -1,0 +1,457 @@
+"""A gate under threads and event loops alike.
+
+Rules:
+* One short lock; no callback and no waiting under it.
+* A waiter is woken only when it was granted. A granted waiter that is gone gives its places back at once.
+* While one event loop is the only user, its own timer polls; as soon as a thread or a second loop joins, one daemon
+  thread per process does.
+* After `fork`, a limiter in memory refuses to work; one with shared state joins again as a new holder.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import threading
+import weakref
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from types import TracebackType
+from typing import Literal, Self
+
+from headway.clock import Clock, SystemClock
+from headway.core.adapt import Pause, Rejections, learn
+from headway.core.gate import Gate, Stage, Ticket
+from headway.core.headers import remaining
+from headway.core.limits import SECOND, Limit, nanoseconds
+from headway.core.meters import BucketMeter, Meter
+from headway.core.quota import QuotaMeter
+from headway.errors import ForkedLimiter, LimiterClosed, PermitTimeout, UsageError
+from headway.events import DestinationPaused, Event, Observer, ProfileRefuted, RateLimitHit
+from headway.permit import Permit, PermitRequest
+from headway.state.membership import Membership
+from headway.waking import AsyncWaiter, LoopTimer, ThreadTimer, ThreadWaiter, Timer, Waiter
+
+__all__ = ["LimitStatus", "Limiter"]
+
+_ALL: weakref.WeakSet[Limiter] = weakref.WeakSet()
+
+
+@dataclass(frozen=True, slots=True)
+class LimitStatus:
+    """How one limit stands now: counts of places (or calls), seconds until the next is free, seconds of a pause."""
+
+    name: str
+    kind: str
+    amount: int
+    in_flight: int
+    cooling: int
+    free: int
+    next_free: float | None
+    paused: float | None
+
+
+class Limiter:
+    """Permits for calls to one account, under all of its limits at once.
+
+    `state`: None keeps what was counted in memory; a path or "sqlite:///path" shares it with every process of this
+    machine and keeps it over restarts, under `name` (or, limit by limit, under `keys`). `share`: the part of each
+    limit to use; `reserve`: calls of each calendar quota to leave. `linger`: seconds for which a call without a reply
+    may still be counted. `fresh`: vouches that nothing was used before. `lost`: what to believe of a quota whose
+    shared state is gone and of which the platform says nothing, "used" or "unused". `pacing`: "burst" or "smooth".
+    Raises UsageError for anything that makes no sense, at construction.
+    """
+
+    def __init__(
+        self,
+        *limits: Limit,
+        name: str = "",
+        state: str | Path | None = None,
+        keys: Mapping[str, str] | None = None,
+        share: float = 1.0,
+        reserve: int = 0,
+        pacing: str | None = None,
+        linger: float = 30.0,
+        fresh: bool = False,
+        lost: str = "used",
+        observer: Observer | None = None,
+        clock: Clock | None = None,
+        ttl: float = 6.0,
+    ) -> None:
+        if linger < 0:
+            raise UsageError(f"linger must be at least 0 seconds, not {linger!r}")
+        if lost not in {"used", "unused"}:
+            raise UsageError(f"lost is 'used' or 'unused', not {lost!r}")
+        if state is not None and not (name or keys):
+            raise UsageError("a limiter with shared state needs a name= under which to share it")
+        self.name = name
+        self._clock: Clock = clock or SystemClock()
+        self._lock = threading.Lock()
+        self._gate = Gate(limits, share=share, reserve=reserve, pacing=pacing)
+        self._rejections = Rejections(self._gate)
+        self._linger = nanoseconds(linger)
+        self._observer = observer
+        self._timer: Timer | None = None
+        self._home: asyncio.AbstractEventLoop | None = None
+        self._closed = False
+        self._forked = False
+        self._events: list[Event] = []
+        self._membership: Membership | None = None
+        if state is not None:
+            self._membership = Membership(
+                str(state), self._gate, self._lock, self._clock, self._poll,
+                name=name, keys=keys or {}, linger=self._linger, ttl=nanoseconds(ttl),
+                fresh=fresh, unused=lost == "unused",
+            )  # fmt: skip
+        _ALL.add(self)
+
+    # -- asking for permits
+
+    def permit(
+        self,
+        cost: int = 1,
+        *,
+        priority: str = "bulk",
+        timeout: float | None = None,
+        limits: Iterable[str] | None = None,
+    ) -> PermitRequest:
+        """A context manager, `with` or `async with`, that takes a permit and settles it; see `acquire`."""
+        return PermitRequest(self, cost, priority, timeout, _names(limits))
+
+    def try_acquire(
+        self, cost: int = 1, *, priority: str = "bulk", limits: Iterable[str] | None = None
+    ) -> Permit | None:
+        """A permit if one is to be had now and nobody waits for it, else None."""
+        ticket = self._take(cost, priority, _names(limits))
+        if ticket is None and self._membership is not None and self._membership.lacking():
+            # The places are the keeper's to lend: ask once, which takes a few milliseconds.
+            self._membership.refresh(cost, 0.5)
+            ticket = self._take(cost, priority, _names(limits))
+        return None if ticket is None else Permit(self, ticket)
+
+    def acquire(
+        self,
+        cost: int = 1,
+        *,
+        priority: str = "bulk",
+        timeout: float | None = None,
+        limits: Iterable[str] | None = None,
+    ) -> Permit:
+        """Wait in this thread for a permit.
+
+        `cost` in the limits' units, `priority` "interactive", "bulk" or "replay", `timeout` in seconds, `limits` the
+        names of those that apply (default: all). Raises PermitTimeout (at once, if it can be told now), NeverGranted,
+        LimiterClosed.
+        """
+        names = _names(limits)
+        ticket = self._take(cost, priority, names)
+        if ticket is not None:
+            return Permit(self, ticket)
+        waiter = ThreadWaiter()
+        ticket = self._queue(cost, priority, timeout, names, waiter, None)
+        try:
+            woken = ticket.stage is not Stage.WAITING or waiter.wait(timeout)
+        except BaseException:
+            self._abandon(ticket)
+            raise
+        return self._collect(ticket, timeout, woken=woken)
+
+    async def acquire_async(
+        self,
+        cost: int = 1,
+        *,
+        priority: str = "bulk",
+        timeout: float | None = None,  # noqa: ASYNC109  # the same signature as in threads, and refused at once
+        limits: Iterable[str] | None = None,
+    ) -> Permit:
+        """Wait in this event loop for a permit; arguments and errors as for `acquire`."""
+        names = _names(limits)
+        ticket = self._take(cost, priority, names)
+        if ticket is not None:
+            return Permit(self, ticket)
+        loop = asyncio.get_running_loop()
+        waiter = AsyncWaiter(loop)
+        ticket = self._queue(cost, priority, timeout, names, waiter, loop)
+        alarm = None if timeout is None else loop.call_later(timeout, waiter.wake)
+        try:
+            if ticket.stage is Stage.WAITING:
+                await waiter.future
+        except BaseException:
+            self._abandon(ticket)
+            raise
+        finally:
+            if alarm is not None:
+                alarm.cancel()
+        return self._collect(ticket, timeout, woken=ticket.stage is not Stage.WAITING)
+
+    def _take(self, cost: int, priority: str, names: frozenset[str] | None) -> Ticket | None:
+        clock = self._clock
+        with self._lock:
+            if self._closed or self._forked:
+                self._refuse()
+            return self._gate.try_take(clock.monotonic_ns(), clock.wall_ns(), cost, priority, names)
+
+    def _queue(
+        self,
+        cost: int,
+        priority: str,
+        timeout: float | None,
+        names: frozenset[str] | None,
+        waiter: Waiter,
+        loop: asyncio.AbstractEventLoop | None,
+    ) -> Ticket:
+        with self._lock:
+            if self._closed or self._forked:
+                self._refuse()
+            now, wall = self._clock.monotonic_ns(), self._clock.wall_ns()
+            ticket = self._gate.request(cost, priority, names)
+            ticket.waker = waiter
+            if timeout is not None:
+                at, limit = self._gate.earliest(ticket, now, wall)
+                if at is not None and at > now + nanoseconds(timeout):
+                    self._gate.abandon(ticket)
+                    raise _too_late(timeout, limit, (at - now) / SECOND)
+            self._choose_timer(loop)
+        self._poll()
+        return ticket
+
+    def _collect(self, ticket: Ticket, timeout: float | None, *, woken: bool) -> Permit:
+        with self._lock:
+            if ticket.stage is Stage.IN_FLIGHT:
+                return Permit(self, ticket)
+            if self._closed or self._forked:
+                self._refuse()
+            assert not woken
+            now = self._clock.monotonic_ns()
+            at, limit = self._gate.earliest(ticket, now, self._clock.wall_ns())
+            self._gate.abandon(ticket)
+        self._poll()
+        raise _too_late(timeout or 0, limit, None if at is None else max(0, at - now) / SECOND)
+
+    def _abandon(self, ticket: Ticket) -> None:
+        with self._lock:
+            self._gate.abandon(ticket)
+        self._poll()
+
+    def _refuse(self) -> None:
+        if self._forked:
+            raise ForkedLimiter(
+                f"limiter {self.name!r} was made before fork: parent and child would each spend the whole limit; "
+                "make it after the fork, or give it state= to share"
+            )
+        raise LimiterClosed(f"limiter {self.name!r} is closed")
+
+    # -- polling
+
+    def _choose_timer(self, loop: asyncio.AbstractEventLoop | None) -> None:
+        if isinstance(self._timer, ThreadTimer):
+            return
+        if loop is not None and (self._home is None or self._home is loop or self._home.is_closed()):
+            if self._home is not loop:
+                self._home = loop
+                self._timer = LoopTimer(loop, self._clock, self._poll)
+        else:
+            self._timer = ThreadTimer(self._clock, self._poll)
+
+    def _poll(self) -> None:
+        """Grant what fits now, wake those granted, set the timer for the next."""
+        clock = self._clock
+        with self._lock:
+            if self._closed:
+                return
+            poll = self._gate.poll(clock.monotonic_ns(), clock.wall_ns())
+            timer = self._timer
+            waiting = self._gate.waiting
+            if isinstance(timer, ThreadTimer):
+                timer.set(poll.wake)
+                timer = None
+        for ticket in poll.granted:
+            waker: Waiter = ticket.waker  # type: ignore[assignment]
+            ticket.waker = None
+            waker.wake()
+        if isinstance(timer, LoopTimer):
+            self._set_loop_timer(timer, poll.wake)
+        if waiting and self._membership is not None:
+            self._membership.nudge()
+
+    @staticmethod
+    def _set_loop_timer(timer: LoopTimer, at: int | None) -> None:
+        try:
+            here = asyncio.get_running_loop() is timer.loop
+        except RuntimeError:
+            here = False
+        if here:
+            timer.set(at)
+        elif not timer.loop.is_closed():
+            timer.loop.call_soon_threadsafe(timer.set, at)
+
+    # -- what permits call
+
+    def stamp(self, ticket: Ticket) -> None:
+        """See `Permit.sent`."""
+        with self._lock:
+            self._gate.stamp(ticket, self._clock.monotonic_ns())
+
+    def settle(self, ticket: Ticket, cost: int | None) -> None:
+        """See `Permit.settle`."""
+        self._end(ticket, 0, cost)
+
+    def lose(self, ticket: Ticket) -> None:
+        """See `Permit.lose`."""
+        self._end(ticket, self._linger, None)
+
+    def _end(self, ticket: Ticket, lost: int, cost: int | None) -> None:
+        clock = self._clock
+        with self._lock:
+            self._gate.settle(ticket, clock.monotonic_ns(), clock.wall_ns(), lost=lost, actual=cost)
+            if self._membership is not None and not lost:
+                self._membership.settled(ticket)
+            waiting = self._gate.waiting
+        if waiting:
+            self._poll()
+
+    def cancel(self, ticket: Ticket) -> None:
+        """See `Permit.cancel`."""
+        with self._lock:
+            self._gate.cancel(ticket)
+            waiting = self._gate.waiting
+        if waiting:
+            self._poll()
+
+    def observe(self, ticket: Ticket, status: int, headers: Mapping[str, str]) -> None:
+        """See `Permit.observe`."""
+        clock = self._clock
+        with self._lock:
+            now, wall = clock.monotonic_ns(), clock.wall_ns()
+            if ticket.grants and status < 400:
+                self._rejections.delivered(ticket.grants[0].granted)
+            said = remaining({name.lower(): value for name, value in headers.items()}, wall)
+            heard = learn(self._gate, ticket, said, now, wall)
+            if self._membership is not None and heard:
+                self._membership.heard(heard)
+        if heard and self._membership is not None:
+            self._membership.nudge()
+
+    def rejected(self, limit: str = "", retry_after: float | None = None) -> float:
+        """A reply refused a call for its rate: pause the limit it names ('' for all); returns seconds of the pause."""
+        return self.reject(None, limit, retry_after)
+
+    def reject(self, ticket: Ticket | None, limit: str, retry_after: float | None) -> float:
+        """See `Permit.rejected`."""
+        wait = None if retry_after is None else nanoseconds(retry_after)
+        with self._lock:
+            now, wall = self._clock.monotonic_ns(), self._clock.wall_ns()
+            sent = ticket.grants[0].granted if ticket is not None and ticket.grants else now
+            pause = self._rejections.rejected(now, wall, sent, limit, wait)
+            if self._membership is not None and pause.fresh:
+                self._membership.paused(pause.limit, pause.nanoseconds)
+        self._tell(pause, retry_after)
+        self._poll()
+        return pause.nanoseconds / SECOND
+
+    def _tell(self, pause: Pause, retry_after: float | None) -> None:
+        tell = self._observer
+        if tell is None or not pause.fresh:
+            return
+        tell(RateLimitHit(self.name, pause.limit, retry_after))
+        until = datetime.now(UTC) + timedelta(microseconds=pause.nanoseconds // 1000)
+        reason = "the platform asks for more than an hour: parked" if pause.parked else "rate limited"
+        tell(DestinationPaused(self.name, pause.limit, until, reason))
+        if pause.refuted:
+            tell(ProfileRefuted(self.name, pause.limit, pause.refuted))
+
+    # -- the rest
+
+    def add(self, limit: Limit, key: str | None = None) -> None:
+        """One more limit for tickets asked for from now on, shared under `key`. What is in flight does not count."""
+        with self._lock:
+            meter = self._gate.add(limit)
+            if self._membership is not None:
+                self._membership.add(meter, key)
+
+    @property
+    def limits(self) -> tuple[str, ...]:
+        """The names of the limits."""
+        with self._lock:
+            return tuple(self._gate.meters)
+
+    def snapshot(self) -> tuple[LimitStatus, ...]:
+        """How every limit stands now."""
+        with self._lock:
+            now, wall = self._clock.monotonic_ns(), self._clock.wall_ns()
+            return tuple(self._status(meter, now, wall) for meter in self._gate.meters.values())
+
+    def _status(self, meter: Meter, now: int, wall: int) -> LimitStatus:
+        held = meter.held(now, wall)
+        at = meter.fits(now, wall, 1)
+        paused = max(meter.paused_until, self._gate.paused_until) - now
+        flying = min(meter.in_flight, held)
+        if isinstance(meter, QuotaMeter):
+            free = max(0, meter.cap - meter.foreign - max(held, meter.total))
+            cooling = meter.cap - free - flying
+        else:
+            free, cooling = max(0, meter.cap - held), held - flying
+        return LimitStatus(
+            meter.name, meter.kind, meter.cap, flying, max(0, cooling), free,
+            None if at is None else max(0, at - now) / SECOND, paused / SECOND if paused > 0 else None,
+        )  # fmt: skip
+
+    @property
+    def recovering(self) -> float:
+        """Seconds until the places of a dead process, or of a lost state, are free at the latest; 0 for none."""
+        return 0.0 if self._membership is None else self._membership.recovering()
+
+    def close(self) -> None:
+        """Give shared places back and refuse further permits; whoever waits gets LimiterClosed. May be called twice."""
+        with self._lock:
+            if self._closed:
+                return
+            self._closed = True
+            waiters = self._gate.drop_waiting()
+            if isinstance(self._timer, ThreadTimer):
+                self._timer.set(None)
+        for ticket in waiters:
+            waker: Waiter = ticket.waker  # type: ignore[assignment]
+            waker.wake()
+        if isinstance(self._timer, LoopTimer):
+            self._set_loop_timer(self._timer, None)
+        if self._membership is not None:
+            self._membership.leave()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> Literal[False]:
+        self.close()
+        return False
+
+    def _after_fork(self) -> None:
+        self._lock = threading.Lock()
+        self._timer, self._home = None, None
+        if self._membership is None:
+            self._forked = True
+        else:
+            self._gate.drop_waiting()
+            self._membership.rejoin(self._lock)
+
+
+def _names(limits: Iterable[str] | None) -> frozenset[str] | None:
+    return limits if limits is None or isinstance(limits, frozenset) else frozenset(limits)
+
+
+def _too_late(timeout: float, limit: str, earliest: float | None) -> PermitTimeout:
+    hint = "" if earliest is None else f"; the earliest is in {earliest:.1f} s"
+    return PermitTimeout(f"no permit within {timeout:g} s: the limit {limit!r} stands in the way{hint}", earliest, limit)
+
+
+def _after_fork_in_child() -> None:
+    for limiter in list(_ALL):
+        limiter._after_fork()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork_in_child)

@@ -1,0 +1,155 @@
+"""A permit for one wire attempt: taken before the call is sent, settled when its reply is there."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from types import TracebackType
+from typing import Literal, Protocol, Self
+
+from headway.core.gate import Stage, Ticket
+
+__all__ = ["Permit", "PermitRequest", "lost_without_reply"]
+
+_IO_NAMES = ("Timeout", "Connection", "Connect", "Transport", "Disconnected", "Network", "ProtocolError", "Incomplete")
+
+
+def lost_without_reply(error: BaseException) -> bool:
+    """Whether a call that ended in this exception may still sit in the platform's backlog.
+
+    An exception that carries a response, or that is not about input/output, ended a call whose reply was there.
+    """
+    if getattr(error, "response", None) is not None:
+        return False
+    if isinstance(error, OSError | EOFError | asyncio.CancelledError | GeneratorExit | KeyboardInterrupt | SystemExit):
+        return True
+    names = [kind.__name__ for kind in type(error).__mro__]
+    return any(part in name for name in names for part in _IO_NAMES)
+
+
+class _Desk(Protocol):
+    """What a permit needs of the limiter that gave it."""
+
+    def stamp(self, ticket: Ticket) -> None: ...
+    def settle(self, ticket: Ticket, cost: int | None) -> None: ...
+    def lose(self, ticket: Ticket) -> None: ...
+    def cancel(self, ticket: Ticket) -> None: ...
+    def observe(self, ticket: Ticket, status: int, headers: Mapping[str, str]) -> None: ...
+    def reject(self, ticket: Ticket | None, limit: str, retry_after: float | None) -> float: ...
+    def acquire(
+        self, cost: int = 1, *, priority: str = "bulk", timeout: float | None = None, limits: frozenset[str] | None = None
+    ) -> Permit: ...
+    async def acquire_async(
+        self, cost: int = 1, *, priority: str = "bulk", timeout: float | None = None, limits: frozenset[str] | None = None
+    ) -> Permit: ...
+
+
+class Permit:
+    """The right to send one call. Settle it when the reply is there; a dropped one lingers as a call without a reply.
+
+    As a context manager it settles at the end of the block; an exception in the block settles it, too, unless it
+    tells of a timeout, a cancellation or a broken connection: then the call may still be counted, and lingers.
+    """
+
+    __slots__ = ("__weakref__", "_desk", "_ticket")
+
+    def __init__(self, desk: _Desk, ticket: Ticket) -> None:
+        self._desk = desk
+        self._ticket = ticket
+
+    @property
+    def over(self) -> bool:
+        """Whether the permit was settled, lost or cancelled."""
+        return self._ticket.stage is Stage.OVER
+
+    def sent(self) -> None:
+        """The last byte was written just now, on a connection that was open before (see `arrival_bound`)."""
+        self._desk.stamp(self._ticket)
+
+    def settle(self, cost: int | None = None) -> None:
+        """The reply is there, whatever it says; `cost` is what the call cost, if it was only estimated before."""
+        self._desk.settle(self._ticket, cost)
+
+    def lose(self) -> None:
+        """The call was sent, in part at least, and there is no reply: its places linger."""
+        self._desk.lose(self._ticket)
+
+    def cancel(self) -> None:
+        """Certainly not sent, not one byte: its places are free at once."""
+        self._desk.cancel(self._ticket)
+
+    def observe(self, status: int, headers: Mapping[str, str]) -> None:
+        """Learn from the reply's status and headers (names in any case). Call it before `settle`."""
+        self._desk.observe(self._ticket, status, headers)
+
+    def rejected(self, limit: str = "", retry_after: float | None = None) -> float:
+        """The reply refused the call for its rate: pauses the limit it names; returns seconds of the pause."""
+        return self._desk.reject(self._ticket, limit, retry_after)
+
+    def _leave(self, error: BaseException | None) -> None:
+        if error is not None and lost_without_reply(error):
+            self.lose()
+        else:
+            self.settle()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> Literal[False]:
+        self._leave(error)
+        return False
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> Literal[False]:
+        self._leave(error)
+        return False
+
+    def __del__(self) -> None:
+        if self._ticket.stage is Stage.IN_FLIGHT:
+            self.lose()
+
+
+class PermitRequest:
+    """`with limiter.permit():` in threads, `async with limiter.permit():` in event loops. Good for one use."""
+
+    __slots__ = ("_cost", "_desk", "_limits", "_permit", "_priority", "_timeout")
+
+    def __init__(
+        self, desk: _Desk, cost: int, priority: str, timeout: float | None, limits: frozenset[str] | None
+    ) -> None:
+        self._desk = desk
+        self._cost = cost
+        self._priority = priority
+        self._timeout = timeout
+        self._limits = limits
+        self._permit: Permit | None = None
+
+    def __enter__(self) -> Permit:
+        self._permit = self._desk.acquire(
+            self._cost, priority=self._priority, timeout=self._timeout, limits=self._limits
+        )
+        return self._permit
+
+    async def __aenter__(self) -> Permit:
+        self._permit = await self._desk.acquire_async(
+            self._cost, priority=self._priority, timeout=self._timeout, limits=self._limits
+        )
+        return self._permit
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> Literal[False]:
+        assert self._permit is not None
+        self._permit._leave(error)
+        return False
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> Literal[False]:
+        return self.__exit__(kind, error, trace)

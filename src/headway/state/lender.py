@@ -1,0 +1,139 @@
+"""The thread that asks the keeper for every limiter of this process that shares one state.
+
+Rules:
+* One request for all limiters, in one transaction; a heartbeat every ttl/3, none while nothing is held.
+* A keeper out of reach is asked again; meanwhile holders work until their leases end, then wait. Never fail open.
+* What is held goes back when the interpreter ends.
+"""
+
+from __future__ import annotations
+
+import atexit
+import os
+import threading
+import time
+from collections.abc import Sequence
+from typing import Protocol
+
+from headway.core.lending import Answer
+from headway.core.limits import SECOND
+from headway.core.lots import LotAnswer
+from headway.errors import HeadwayError
+from headway.state.keeper import Keeper, Request
+from headway.state.sqlite_keeper import SQLiteKeeper
+
+__all__ = ["Lender", "Member", "lender_for"]
+
+
+class Member(Protocol):
+    """One limiter's side."""
+
+    def due(self) -> int | None: ...
+    def requests(self) -> tuple[int, list[Request]]: ...
+    def apply(self, answers: list[Answer | LotAnswer], asked: int) -> None: ...
+    def failed(self) -> None: ...
+    def leave(self) -> None: ...
+
+
+class Lender:
+    """Asks one keeper on behalf of many members, from a daemon thread."""
+
+    def __init__(self, keeper: Keeper) -> None:
+        self._keeper = keeper
+        self._changed = threading.Condition()
+        self._members: list[Member] = []
+        self._nudged = False
+        self._thread: threading.Thread | None = None
+        self._asking = threading.Lock()
+
+    def join(self, member: Member) -> None:
+        """Serve a member from now on."""
+        with self._changed:
+            self._members.append(member)
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._run, name="headway-lender", daemon=True)
+                self._thread.start()
+        self.nudge()
+
+    def leave(self, member: Member) -> None:
+        """Ask once more for a member that goes, in the caller's thread, then forget it."""
+        with self._changed:
+            if member not in self._members:
+                return
+            self._members.remove(member)
+        self._ask([member])
+
+    def nudge(self) -> None:
+        """Look again when to ask."""
+        with self._changed:
+            self._nudged = True
+            self._changed.notify()
+
+    def _run(self) -> None:
+        while True:
+            with self._changed:
+                self._nudged = False
+                members = list(self._members)
+            now = time.monotonic_ns()
+            dues = [(member, member.due()) for member in members]
+            ready = [member for member, at in dues if at is not None and at <= now]
+            if ready:
+                # Those who would ask within the second come along: one transaction, fewer commits.
+                self._ask([member for member, at in dues if at is not None and at <= now + SECOND])
+                continue
+            first = min((at for _, at in dues if at is not None), default=None)
+            with self._changed:
+                if not self._nudged:
+                    self._changed.wait(None if first is None else (first - now) / SECOND)
+
+    def _ask(self, members: Sequence[Member]) -> None:
+        with self._asking:
+            asked = [(member, *member.requests()) for member in members]
+            try:
+                answers = self._keeper.exchange([request for _, _, requests in asked for request in requests])
+            except HeadwayError:
+                for member in members:
+                    member.failed()
+                return
+            at = 0
+            for member, when, requests in asked:
+                member.apply(answers[at : at + len(requests)], when)
+                at += len(requests)
+
+    def close(self) -> None:
+        """Every member leaves."""
+        with self._changed:
+            members = list(self._members)
+        for member in members:
+            member.leave()
+
+
+_lenders: dict[tuple[int, str], Lender] = {}
+_lock = threading.Lock()
+
+
+def lender_for(url: str) -> Lender:
+    """The one lender of this process for a state: "sqlite:///path" or a path."""
+    path = url.removeprefix("sqlite:///") if url.startswith("sqlite:") else url
+    key = (os.getpid(), os.path.realpath(os.path.expanduser(path)))
+    with _lock:
+        lender = _lenders.get(key)
+        if lender is None:
+            lender = _lenders[key] = Lender(SQLiteKeeper(key[1]))
+        return lender
+
+
+def _give_back() -> None:
+    for (pid, _), lender in list(_lenders.items()):
+        if pid == os.getpid():
+            lender.close()
+
+
+def _after_fork() -> None:
+    global _lock  # noqa: PLW0603  # it may have been held by a thread that the child does not have
+    _lock = threading.Lock()
+
+
+atexit.register(_give_back)
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)

@@ -1,0 +1,205 @@
+"""A limiter's membership in shared state: its holders, when they ask, and what they make of the answers.
+
+Rules:
+* The limiter's lock guards gate and holders; the keeper is asked without it.
+* Asking is the lender's thread's business: no event loop and no caller waits for the disk, except `refresh`.
+"""
+
+from __future__ import annotations
+
+import secrets
+import threading
+from collections.abc import Callable, Mapping
+
+from headway.clock import Clock
+from headway.core.gate import Gate, Ticket
+from headway.core.holder import LotHolder, PlacesHolder, keeping_for
+from headway.core.lending import Answer
+from headway.core.limits import SECOND
+from headway.core.lots import LotAnswer
+from headway.core.meters import Meter
+from headway.core.quota import QuotaMeter
+from headway.sqlite import process
+from headway.state.keeper import Request
+from headway.state.lender import Lender, lender_for
+
+__all__ = ["Membership"]
+
+
+def _holder_id() -> str:
+    pid, start = process.identity()
+    return f"{pid}:{start}:{secrets.token_hex(4)}"
+
+
+class Membership:
+    """The shared side of one limiter."""
+
+    def __init__(
+        self,
+        url: str,
+        gate: Gate,
+        lock: threading.Lock,
+        clock: Clock,
+        changed: Callable[[], None],
+        *,
+        name: str,
+        keys: Mapping[str, str],
+        linger: int,
+        ttl: int,
+        fresh: bool,
+        unused: bool,
+    ) -> None:
+        self._url = url
+        self._gate = gate
+        self._lock = lock
+        self._clock = clock
+        self._changed = changed
+        self._name = name
+        self._linger = linger
+        self._ttl = ttl
+        self._fresh = fresh
+        self._unused = unused
+        self._id = _holder_id()
+        self._holders: dict[str, tuple[str, PlacesHolder | LotHolder]] = {}
+        self._answered = threading.Condition(lock)
+        self._rounds = 0
+        self._extra = 0
+        self._left = False
+        for meter in gate.meters.values():
+            self.add(meter, keys.get(meter.name))
+        self._lender: Lender = lender_for(url)
+        self._lender.join(self)
+
+    def add(self, meter: Meter, key: str | None) -> None:
+        """One more limit; the lock is held, or nobody else knows us yet."""
+        holder: PlacesHolder | LotHolder
+        if isinstance(meter, QuotaMeter):
+            holder = LotHolder(meter, self._id, self._ttl, unused=self._unused)
+        else:
+            keeping = keeping_for(meter, self._linger, self._ttl)
+            holder = PlacesHolder(meter, keeping, self._id, fresh=self._fresh)
+        self._holders[meter.name] = (key or f"{self._name}|{meter.name}", holder)
+
+    # -- called by the limiter
+
+    def nudge(self) -> None:
+        """Something changed: the lender may have to ask earlier than it planned."""
+        self._lender.nudge()
+
+    def lacking(self) -> bool:
+        """Whether a limit has fewer places lent than it could have."""
+        with self._lock:
+            return any((holder.meter.places or 0) < holder.meter.cap for _, holder in self._holders.values())
+
+    def refresh(self, cost: int, timeout: float) -> None:
+        """Wait for one round of asking, as if a ticket of `cost` were queued; at most `timeout` seconds."""
+        with self._lock:
+            seen, self._extra = self._rounds, cost
+        self._lender.nudge()
+        with self._answered:
+            self._answered.wait_for(lambda: self._rounds > seen or self._left, timeout)
+            self._extra = 0
+
+    def settled(self, ticket: Ticket) -> None:
+        """A reply came; the lock is held."""
+        for meter in ticket.lane.meters:
+            holder = self._holders[meter.name][1]
+            if isinstance(holder, LotHolder):
+                holder.settled = True
+
+    def heard(self, counted: Mapping[str, int]) -> None:
+        """Calls that the platform said it had counted, per limit; the lock is held."""
+        for name, calls in counted.items():
+            holder = self._holders[name][1]
+            if isinstance(holder, LotHolder):
+                holder.hear(calls)
+            elif holder.cold:
+                holder.opened = calls
+
+    def paused(self, limit: str, nanoseconds: int) -> None:
+        """A rate-limit reply: the other holders are to pause as well; the lock is held."""
+        for name, (_, holder) in self._holders.items():
+            if limit in {"", name}:
+                holder.pause(nanoseconds)
+
+    def recovering(self) -> float:
+        """Seconds until places of dead holders or of a lost state are free at the latest."""
+        with self._lock:
+            places = [holder for _, holder in self._holders.values() if isinstance(holder, PlacesHolder)]
+            return max((holder.recovering / SECOND for holder in places), default=0.0)
+
+    def leave(self) -> None:
+        """Give everything back; returns when the keeper has it, or after a second without an answer."""
+        with self._lock:
+            if self._left:
+                return
+            self._left = True
+            for _, holder in self._holders.values():
+                holder.leaving = True
+        self._lender.leave(self)
+
+    def rejoin(self, lock: threading.Lock) -> None:
+        """In a forked child: begin anew as another holder."""
+        self._lock = lock
+        self._answered = threading.Condition(lock)
+        self._id = _holder_id()
+        for _, holder in self._holders.values():
+            holder.restart(self._id)
+        if not self._left:
+            self._lender = lender_for(self._url)
+            self._lender.join(self)
+
+    # -- called by the lender's thread
+
+    def due(self) -> int | None:
+        """The monotonic instant at which to ask next; None for never, as things stand."""
+        with self._lock:
+            now, wall = self._clock.monotonic_ns(), self._clock.wall_ns()
+            queued = self._queued()
+            times = [holder.due(now, wall, queued.get(name, 0)) for name, (_, holder) in self._holders.items()]
+        return min((at for at in times if at is not None), default=None)
+
+    def requests(self) -> tuple[int, list[Request]]:
+        """What to ask now, for all limits, and the instant from which leases count."""
+        with self._lock:
+            now, wall = self._clock.monotonic_ns(), self._clock.wall_ns()
+            queued = self._queued()
+            asks: list[Request] = []
+            for name, (key, holder) in self._holders.items():
+                if isinstance(holder, LotHolder):
+                    asks.append(Request(key, holder.meter.cap, None, holder.ask(now, wall, queued.get(name, 0))))
+                else:
+                    holder.keeping = keeping_for(holder.meter, self._linger, self._ttl)
+                    ask = holder.ask(now, wall, queued.get(name, 0))
+                    asks.append(Request(key, holder.meter.cap, holder.keeping, ask))
+            return now, asks
+
+    def apply(self, answers: list[Answer | LotAnswer], asked: int) -> None:
+        """Use the answers, in the order of the requests."""
+        with self._lock:
+            now = self._clock.monotonic_ns()
+            for (_, holder), answer in zip(self._holders.values(), answers, strict=False):
+                if isinstance(holder, LotHolder) and isinstance(answer, LotAnswer):
+                    holder.apply(answer, asked, now)
+                elif isinstance(holder, PlacesHolder) and isinstance(answer, Answer):
+                    holder.apply(answer, asked, now)
+            self._rounds += 1
+            self._answered.notify_all()
+        self._changed()
+
+    def failed(self) -> None:
+        """The keeper did not answer."""
+        with self._lock:
+            now = self._clock.monotonic_ns()
+            for _, holder in self._holders.values():
+                holder.failed(now)
+
+    def _queued(self) -> dict[str, int]:
+        queued: dict[str, int] = {}
+        for names, _, cost in self._gate.lanes():
+            for name in names:
+                queued[name] = queued.get(name, 0) + cost
+        if self._extra:
+            for name in self._holders:
+                queued[name] = queued.get(name, 0) + self._extra
+        return queued
