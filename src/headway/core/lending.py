@@ -161,7 +161,6 @@ def _begin(keeping: Keeping, time: int, epoch: str, *, first: bool, fresh: bool)
     elif first:
         # Nobody else can be alive: one call may find out what the platform has counted.
         pool.free = pool.claimed = 1
-        pool.grace_until = time
         pool.open_at = time + max(keeping.per, 1)
     else:
         pool.grace_until = time + keeping.ttl
@@ -210,7 +209,7 @@ def _admit(pool: Pool, keeping: Keeping, ask: Ask, now: int) -> bool:
     if ask.epoch != pool.epoch:
         if mine is not None:
             _orphan(pool, keeping, mine[0], now)  # it joined before and never heard the answer
-        accepted = now <= pool.grace_until and pool.claimed + brought <= pool.amount
+        accepted = pool.open_at > 0 and now <= pool.grace_until and pool.claimed + brought <= pool.amount
         if accepted:
             pool.claimed += brought
         pool.holders[ask.holder] = (brought if accepted else 0, now, 0)

@@ -19,15 +19,19 @@ import sys
 import threading
 import time
 from collections.abc import Sequence
+from importlib.resources import files
 from pathlib import Path
 
 from headway.core.lending import Answer, Ask, Pool, exchange
 from headway.core.lots import LotAnswer, LotAsk, LotPool, exchange_lot
 from headway.errors import UsageError
-from headway.sqlite import opening, process
+from headway.sqlite import process
+from headway.sqlite.opening import Schema, immediate, open_database
 from headway.state.keeper import Request
 
 __all__ = ["SQLiteKeeper"]
+
+_SCHEMA = Schema("limiter state", files("headway.state") / "migrations", 0x48574C53)
 
 
 def _boot_id() -> str:
@@ -54,11 +58,13 @@ class SQLiteKeeper:
             first = self._first()
             try:
                 connection = self._open()
-                with opening.immediate(connection):
+                with immediate(connection):
                     now, suspect = self._now(connection, first=first)
                     return [self._one(connection, request, now, suspect) for request in requests]
-            except sqlite3.Error as error:
+            except (sqlite3.Error, UsageError) as error:
                 self._forget()
+                if isinstance(error, UsageError):
+                    raise
                 raise UsageError(
                     f"shared limits in {self._path} are out of reach ({error}): check the file and its folder, or name "
                     "another with --state or HEADWAY_STATE"
@@ -78,9 +84,7 @@ class SQLiteKeeper:
         if self._connection is not None and self._inode != _inode(self._path):
             self._forget()  # the file was replaced under us
         if self._connection is None:
-            self._connection = opening.open_database(
-                self._path, migrations="headway.state.migrations", shared_between_threads=True
-            )
+            self._connection = open_database(self._path, _SCHEMA)
             self._inode = _inode(self._path)
         return self._connection
 
@@ -96,8 +100,14 @@ class SQLiteKeeper:
             return False
         import fcntl
 
-        opening.make_folder(self._path.parent)
-        probe = os.open(self._path.parent, os.O_RDONLY)
+        try:
+            self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            probe = os.open(self._path.parent, os.O_RDONLY)
+        except OSError as error:
+            raise UsageError(
+                f"cannot use the folder {self._path.parent} for shared limits: {error.strerror or error}; name another "
+                "file with --state or HEADWAY_STATE"
+            ) from error
         try:
             fcntl.flock(probe, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
@@ -179,5 +189,5 @@ def _inode(path: Path) -> tuple[int, int] | None:
 
 
 def _is_dead(holder: str) -> bool:
-    pid, start, _ = holder.split(":", 2)
-    return not process.alive(int(pid), start)
+    pid, _, rest = holder.partition(":")
+    return not process.alive(int(pid), rest.rpartition(":")[0])
