@@ -96,7 +96,7 @@ def _wide(stream: BinaryIO, encoding: str) -> Iterator[Block]:
     newline = "\n".encode(encoding)
     unit = len(newline)
     rest = b""
-    while chunk := stream.read(CHUNK):
+    while chunk := stream.read(8 * CHUNK):  # what a batch needs: blocks of wide text end with their chunk
         data = rest + chunk
         cut = _last_end(data, newline)
         rest = data[cut:]
@@ -108,6 +108,7 @@ def _wide(stream: BinaryIO, encoding: str) -> Iterator[Block]:
         last = list(_cut(_text(rest[:whole], encoding), encoding)) or [Block([""], [0], {})]
         if whole != len(rest):
             end = last[-1]
+            end.lines[-1] += "".join(f"\\x{byte:02x}" for byte in rest[whole:])
             end.sizes[-1] += len(rest) - whole
             end.damaged[len(end.lines) - 1] = f"the file ends in the middle of a character of {encoding}"
         yield from last

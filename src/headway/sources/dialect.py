@@ -24,7 +24,9 @@ _SHOWN = {"\t": "tab"}
 
 @dataclass(frozen=True, slots=True)
 class Dialect:
-    """How cells are parted and quoted; `quote` None: quotes mean nothing; `escape` None: a quote is doubled inside."""
+    """How cells are parted and quoted. `quote` None: quotes mean nothing; `escape` may stand before a
+    quote that is part of the text, as well as a second quote.
+    """
 
     delimiter: str
     quote: str | None = '"'
@@ -58,7 +60,6 @@ def reader(dialect: Dialect, lines: Iterable[str]) -> Iterator[list[str]]:
         delimiter=dialect.delimiter,
         quotechar=dialect.quote or '"',
         quoting=csv.QUOTE_MINIMAL if dialect.quote else csv.QUOTE_NONE,
-        doublequote=dialect.escape is None,
         escapechar=dialect.escape,
         strict=True,
     )
@@ -78,11 +79,10 @@ def detect(lines: Sequence[str], asked: str | None, path: str) -> Dialect:
     found = _best([look for look in plain if look.valid], path)
     if found is not None:
         return _with_quotes(lines, found)
-    for other in (Dialect("", "'"), Dialect("", '"', "\\"), Dialect("", None)):
-        looks = [_look(lines, Dialect(look.dialect.delimiter, other.quote, other.escape)) for look in plain]
-        found = _best([look for look in looks if look.valid and not look.broken], path)
-        if found is not None:
-            return found.dialect
+    others = [_look(lines, dialect) for look in plain for dialect in _other_quotes(lines, look)]
+    found = _best([look for look in others if look.valid and not look.broken], path)
+    if found is not None:
+        return found.dialect
     return _single(lines, plain, asked, path)
 
 
@@ -110,23 +110,34 @@ def _look(lines: Sequence[str], dialect: Dialect) -> _Look:
 def _best(looks: list[_Look], path: str) -> _Look | None:
     """The look with which most rows agree; a tie is an error."""
     looks.sort(key=lambda look: look.agree, reverse=True)
-    if len(looks) > 1 and looks[0].agree == looks[1].agree:
-        tied = " or ".join(_shown(look.dialect.delimiter) for look in looks if look.agree == looks[0].agree)
-        raise SourceError(f"{path}: the delimiter may be {tied}: say which with --delimiter")
+    tied = {_shown(look.dialect.delimiter): None for look in looks if look.agree == looks[0].agree}
+    if len(tied) > 1:
+        raise SourceError(f"{path}: the delimiter may be {' or '.join(tied)}: say which with --delimiter")
     return looks[0] if looks else None
 
 
 def _with_quotes(lines: Sequence[str], found: _Look) -> Dialect:
     """The same delimiter with the quoting that the lines show: another one must part every row without a fault."""
-    delimiter = found.dialect.delimiter
-    single = all(len(cell) > 1 and cell[0] == cell[-1] == "'" for cell in found.header)
-    tries = [Dialect(delimiter, "'")] if single else []
-    if found.broken:
-        tries += [Dialect(delimiter, '"', "\\"), Dialect(delimiter, None)]
-    for other in (_look(lines, dialect) for dialect in tries):
+    for other in (_look(lines, dialect) for dialect in _other_quotes(lines, found)):
         if other.valid and not other.broken and other.agree == other.rows:
             return other.dialect
     return found.dialect
+
+
+def _other_quotes(lines: Sequence[str], look: _Look) -> Iterator[Dialect]:
+    """Ways of quoting that the lines give reason to try, each for a sign of its own."""
+    delimiter = look.dialect.delimiter
+    if look.header and all(len(cell) > 1 and cell[0] == cell[-1] == "'" for cell in look.header):
+        yield Dialect(delimiter, "'")
+    if look.broken and any('\\"' in line for line in lines):
+        yield Dialect(delimiter, '"', "\\")
+    # Databases write tabs or bars without any quoting; with commas a lone quote is a fault.
+    if look.broken and delimiter in "\t|" and not any(_soundly_quoted(line, delimiter) for line in lines):
+        yield Dialect(delimiter, None)
+
+
+def _soundly_quoted(line: str, delimiter: str) -> bool:
+    return any(len(cell) > 1 and cell[0] == cell[-1] == '"' for cell in line.rstrip("\r\n").split(delimiter))
 
 
 def _single(lines: Sequence[str], plain: Sequence[_Look], asked: str | None, path: str) -> Dialect:
