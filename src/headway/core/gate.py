@@ -278,7 +278,7 @@ class Gate:
         latest, name = self.paused_until if now < self.paused_until else 0, "pause"
         for meter in ticket.lane.meters:
             at = meter.fits(now, wall, ticket.cost)
-            if at is None:
+            if at is None or (at > max(now, meter.paused_until) and meter.may_grow):
                 return None, meter.name
             if at > latest:
                 latest, name = at, meter.name

@@ -60,6 +60,11 @@ class Meter:
         """The places that may be taken just now: the cap, or what is lent of it."""
         return self.cap if self.places is None else min(self.cap, self.places)
 
+    @property
+    def may_grow(self) -> bool:
+        """Whether the lender may have more places than are lent now, so that no instant is certain."""
+        return self.places is not None and self.places < self.cap
+
     def fits(self, now: int, wall: int, cost: int) -> int | None:
         """0 if `cost` may go now, else the earliest instant that can be named, None if only an event can tell."""
         if now < self.paused_until:

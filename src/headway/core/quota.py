@@ -96,6 +96,10 @@ class QuotaMeter(Meter):
     def ceiling(self) -> int:
         return self.cap if self.places is None else self.places
 
+    @property
+    def may_grow(self) -> bool:
+        return self.places is not None and not self.drained
+
     def room(self, now: int, wall: int, cost: int) -> int | None:
         believed = self.roll(now, wall)
         if self.places is not None:

@@ -74,8 +74,8 @@ class Lender:
             with self._changed:
                 self._nudged = False
                 members = list(self._members)
-            now = time.monotonic_ns()
             dues = [(member, member.due()) for member in members]
+            now = time.monotonic_ns()
             ready = [member for member, at in dues if at is not None and at <= now]
             if ready:
                 # Those who would ask within the second come along: one transaction, fewer commits.
@@ -119,7 +119,9 @@ def lender_for(url: str) -> Lender:
     with _lock:
         lender = _lenders.get(key)
         if lender is None:
-            lender = _lenders[key] = Lender(SQLiteKeeper(key[1]))
+            keeper = SQLiteKeeper(key[1])
+            keeper.check()
+            lender = _lenders[key] = Lender(keeper)
         return lender
 
 

@@ -72,6 +72,10 @@ class SQLiteKeeper:
             finally:
                 self._hold_folder()
 
+    def check(self) -> None:
+        """Open the file; raises UsageError or StateVersionError when it cannot be used."""
+        self.exchange(())
+
     def close(self) -> None:
         """Let go of the file."""
         with self._lock:
