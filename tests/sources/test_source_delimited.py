@@ -96,7 +96,7 @@ def test_the_second_half_of_a_torn_record_is_no_record(tmp_path):
 
 
 def test_many_stray_quotes_far_apart_do_not_pile_up(tmp_path):
-    lines = [f'k{number},{chr(34) if number % 500 == 7 else ""}v{number},x\n' for number in range(20_000)]
+    lines = [f"k{number},{chr(34) if number % 500 == 7 else ''}v{number},x\n" for number in range(20_000)]
     source = sources.open(write(tmp_path, "id,note,more\n" + "".join(lines)))
     batches = list(source.batches())
     assert sum(len(batch.rows) for batch in batches) == 20_000 - 40
@@ -228,7 +228,9 @@ def test_a_file_in_another_encoding_ends_the_run_and_names_the_line_and_the_opti
 
 
 def test_a_share_of_bad_lines_ends_the_run_and_names_the_byte(tmp_path):
-    with pytest.raises(SourceError, match=r"2 of the first 4 lines are not utf-8; line 2, which begins at byte 10: byte"):
+    with pytest.raises(
+        SourceError, match=r"2 of the first 4 lines are not utf-8; line 2, which begins at byte 10: byte"
+    ):
         load(tmp_path, b"name,city\nM\xffller,x\ny,K\xfeln\na,b\n")
 
 

@@ -40,7 +40,9 @@ def flat(batches):
 @st.composite
 def tables(draw, encoding):
     width = draw(st.integers(2, 4))
-    cell = AWKWARD.filter(lambda text: encoding != "cp1252" or text.isascii()) | (CP1252 if encoding == "cp1252" else TEXT)
+    cell = AWKWARD.filter(lambda text: encoding != "cp1252" or text.isascii()) | (
+        CP1252 if encoding == "cp1252" else TEXT
+    )
     return draw(st.lists(st.lists(cell, min_size=width, max_size=width), max_size=10)), width
 
 
@@ -76,7 +78,9 @@ def test_what_csv_writer_writes_is_read_back_exactly_from_any_position(data):
 @settings(max_examples=120, deadline=None)
 @given(st.data())
 def test_any_bytes_below_a_header_give_every_line_once_and_resume_exactly(data):
-    line = st.binary(max_size=12) | st.sampled_from([b'a,"b', b'"a",b', b'a"b,c', b"a,b", b'"a', b'a,"b"', b'"', b"\xff,1", b"a,b,c"])
+    line = st.binary(max_size=12) | st.sampled_from(
+        [b'a,"b', b'"a",b', b'a"b,c', b"a,b", b'"a', b'a,"b"', b'"', b"\xff,1", b"a,b,c"]
+    )
     body = b"\n".join(data.draw(st.lists(line, max_size=9)))
     with TemporaryDirectory() as folder, small_blocks(data.draw(st.integers(1, 5)), data.draw(st.integers(4, 64))):
         path = Path(folder) / "t.csv"
@@ -84,7 +88,9 @@ def test_any_bytes_below_a_header_give_every_line_once_and_resume_exactly(data):
         path.write_bytes(b"left,right\n" + "é,2\n".encode() * 40 + body)
         source = sources.open(path)
         batches = list(source.batches())
-        seen = [each.line for batch in batches for each in sorted([*batch.rows, *batch.bad], key=lambda each: each.line)]
+        seen = [
+            each.line for batch in batches for each in sorted([*batch.rows, *batch.bad], key=lambda each: each.line)
+        ]
         assert seen == sorted(set(seen))
         assert len([1 for batch in batches for row in batch.rows if row.line <= 41]) == 40
         for index, batch in list(enumerate(batches))[-8:]:
@@ -120,9 +126,7 @@ NAMES = st.sampled_from(["email", "E-Mail", "first name", 'odd "one"', "Order", 
 def test_the_fast_way_and_duckdb_map_alike(data):
     columns = data.draw(st.lists(NAMES, min_size=1, max_size=5, unique=True))
     table = data.draw(st.lists(st.lists(TEXT, min_size=len(columns), max_size=len(columns)), max_size=6))
-    rows = [
-        sources.SourceRow(number, dict(zip(columns, cells, strict=True))) for number, cells in enumerate(table, 2)
-    ]
+    rows = [sources.SourceRow(number, dict(zip(columns, cells, strict=True))) for number, cells in enumerate(table, 2)]
     batch = sources.Batch(rows, [], "", None)
     identifiers = ['"' + name.replace('"', '""') + '"' for name in columns] + [
         name for name in columns if name.isidentifier() and name != "Order"
