@@ -15,7 +15,6 @@ import os
 import threading
 import weakref
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import TracebackType
@@ -26,8 +25,7 @@ from headway.core.adapt import Pause, Rejections, learn
 from headway.core.gate import Gate, Stage, Ticket
 from headway.core.headers import remaining
 from headway.core.limits import SECOND, Limit, nanoseconds
-from headway.core.meters import BucketMeter, Meter
-from headway.core.quota import QuotaMeter
+from headway.core.status import LimitStatus, status_of
 from headway.errors import ForkedLimiter, LimiterClosed, PermitTimeout, UsageError
 from headway.events import DestinationPaused, Event, Observer, ProfileRefuted, RateLimitHit
 from headway.permit import Permit, PermitRequest
@@ -37,20 +35,6 @@ from headway.waking import AsyncWaiter, LoopTimer, ThreadTimer, ThreadWaiter, Ti
 __all__ = ["LimitStatus", "Limiter"]
 
 _ALL: weakref.WeakSet[Limiter] = weakref.WeakSet()
-
-
-@dataclass(frozen=True, slots=True)
-class LimitStatus:
-    """How one limit stands now: counts of places (or calls), seconds until the next is free, seconds of a pause."""
-
-    name: str
-    kind: str
-    amount: int
-    in_flight: int
-    cooling: int
-    free: int
-    next_free: float | None
-    paused: float | None
 
 
 class Limiter:
@@ -381,22 +365,7 @@ class Limiter:
         """How every limit stands now."""
         with self._lock:
             now, wall = self._clock.monotonic_ns(), self._clock.wall_ns()
-            return tuple(self._status(meter, now, wall) for meter in self._gate.meters.values())
-
-    def _status(self, meter: Meter, now: int, wall: int) -> LimitStatus:
-        held = meter.held(now, wall)
-        at = meter.fits(now, wall, 1)
-        paused = max(meter.paused_until, self._gate.paused_until) - now
-        flying = min(meter.in_flight, held)
-        if isinstance(meter, QuotaMeter):
-            free = max(0, meter.cap - meter.foreign - max(held, meter.total))
-            cooling = meter.cap - free - flying
-        else:
-            free, cooling = max(0, meter.cap - held), held - flying
-        return LimitStatus(
-            meter.name, meter.kind, meter.cap, flying, max(0, cooling), free,
-            None if at is None else max(0, at - now) / SECOND, paused / SECOND if paused > 0 else None,
-        )  # fmt: skip
+            return tuple(status_of(self._gate, meter, now, wall) for meter in self._gate.meters.values())
 
     @property
     def recovering(self) -> float:
@@ -445,7 +414,9 @@ def _names(limits: Iterable[str] | None) -> frozenset[str] | None:
 
 def _too_late(timeout: float, limit: str, earliest: float | None) -> PermitTimeout:
     hint = "" if earliest is None else f"; the earliest is in {earliest:.1f} s"
-    return PermitTimeout(f"no permit within {timeout:g} s: the limit {limit!r} stands in the way{hint}", earliest, limit)
+    return PermitTimeout(
+        f"no permit within {timeout:g} s: the limit {limit!r} stands in the way{hint}", earliest, limit
+    )
 
 
 def _after_fork_in_child() -> None:

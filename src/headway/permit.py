@@ -37,10 +37,20 @@ class _Desk(Protocol):
     def observe(self, ticket: Ticket, status: int, headers: Mapping[str, str]) -> None: ...
     def reject(self, ticket: Ticket | None, limit: str, retry_after: float | None) -> float: ...
     def acquire(
-        self, cost: int = 1, *, priority: str = "bulk", timeout: float | None = None, limits: frozenset[str] | None = None
+        self,
+        cost: int = 1,
+        *,
+        priority: str = "bulk",
+        timeout: float | None = None,
+        limits: frozenset[str] | None = None,
     ) -> Permit: ...
     async def acquire_async(
-        self, cost: int = 1, *, priority: str = "bulk", timeout: float | None = None, limits: frozenset[str] | None = None
+        self,
+        cost: int = 1,
+        *,
+        priority: str = "bulk",
+        timeout: float | None = None,  # noqa: ASYNC109  # refused at once where it can be told, see Limiter
+        limits: frozenset[str] | None = None,
     ) -> Permit: ...
 
 

@@ -61,9 +61,7 @@ def test_all_limits_hold_at_once(seed, spread):
 @settings(max_examples=60, deadline=None)
 @given(seed=st.integers(0, 2**32), rate=st.sampled_from([0.5, 3.0, 50.0]), capacity=st.integers(1, 30))
 def test_a_bucket_never_overflows(seed, rate, capacity):
-    world = World(
-        Gate([Bucket(rate, capacity)]), Network(jittery(0, 0.3), jittery(0, 0.3), jittery(0, 0.3)), seed=seed
-    )
+    world = World(Gate([Bucket(rate, capacity)]), Network(jittery(0, 0.3), jittery(0, 0.3), jittery(0, 0.3)), seed=seed)
     for _ in range(100):
         world.ask()
     world.run()
@@ -111,9 +109,7 @@ def test_a_lost_call_counted_within_its_linger_breaks_nothing():
 @pytest.mark.parametrize(("spread", "bar"), [(0.0, 0.99), (0.3, 0.955)])
 def test_the_price_of_safety_is_the_round_trip(spread, bar):
     """Accepted rate at an exact rolling 100 per 10 s, 50 ms of service, 0 to `spread` seconds each way."""
-    world = World(
-        Gate([Window(100, 10)]), Network(jittery(0, spread), lambda rng: 0.05, jittery(0, spread)), seed=7
-    )
+    world = World(Gate([Window(100, 10)]), Network(jittery(0, spread), lambda rng: 0.05, jittery(0, spread)), seed=7)
     for _ in range(3000):
         world.ask()
     world.run()

@@ -124,7 +124,9 @@ class Cluster:
 
 
 @settings(max_examples=25, deadline=None)
-@given(seed=st.integers(0, 2**32), holders=st.integers(1, 4), trouble=st.sampled_from(["none", "kills", "wipes", "both"]))
+@given(
+    seed=st.integers(0, 2**32), holders=st.integers(1, 4), trouble=st.sampled_from(["none", "kills", "wipes", "both"])
+)
 def test_processes_together_never_exceed_the_window(seed, holders, trouble):
     cluster = Cluster(seed, holders, amount=12, per=2.0, spread=0.3)
     for step in range(1500):
@@ -208,6 +210,8 @@ def test_a_quota_lent_in_lots_ends_below_by_at_most_a_lot_per_kill(seed, amount)
             kills += 1
             alive.remove(member)
             alive.append(start(f"n{i}"))
-            pool, _ = exchange_lot(pool, amount, alive[-1][1].ask(now, wall, 0), now, dead={name}) if pool else (None, None)
+            pool, _ = (
+                exchange_lot(pool, amount, alive[-1][1].ask(now, wall, 0), now, dead={name}) if pool else (None, None)
+            )
         assert used <= amount
     assert used >= amount - kills * max(1, amount // 100) - 2

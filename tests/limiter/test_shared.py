@@ -157,7 +157,7 @@ def test_the_file_is_private_and_a_newer_one_is_refused(tmp_path):
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     bad = tmp_path / "bad.db"
     bad.write_text("not a database, certainly not one of ours " * 20)
-    with pytest.raises(UsageError, match="bad.db"):
+    with pytest.raises(UsageError, match=r"bad\.db"):
         Limiter(Window(5, per=1), state=bad, name="a")
 
 

@@ -141,6 +141,7 @@ def learn(gate: Gate, ticket: Ticket, said: Iterable[Remaining], now: int, wall:
 
 def _meant(meters: Iterable[Meter], word: Remaining) -> Meter | None:
     """The one meter of the ticket's that a header speaks of, None if it could be several or none."""
+    found: list[Meter]
     if word.kind == "daily":
         found = [meter for meter in meters if isinstance(meter, QuotaMeter)]
     else:

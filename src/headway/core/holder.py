@@ -35,8 +35,21 @@ class PlacesHolder:
     """One meter whose places are lent."""
 
     __slots__ = (
-        "_aside", "_blocked", "_next", "_pause_for", "_seen", "_target", "answered", "cold", "holder", "keeping", "leaving",
-        "meter", "opened", "recovering", "fresh",
+        "_aside",
+        "_blocked",
+        "_next",
+        "_pause_for",
+        "_seen",
+        "_target",
+        "answered",
+        "cold",
+        "fresh",
+        "holder",
+        "keeping",
+        "leaving",
+        "meter",
+        "opened",
+        "recovering",
     )  # fmt: skip
 
     def __init__(self, meter: Meter, keeping: Keeping, holder: str, *, fresh: bool = False) -> None:
@@ -137,8 +150,24 @@ class PlacesHolder:
 class LotHolder:
     """One calendar quota of which lots are lent."""
 
-    __slots__ = ("_asked", "_asked_with", "_end", "_lot", "_next", "_pause_for", "_returning", "_ttl", "heard", "holder", "leaving",
-                 "_news", "_warm", "meter", "settled", "unused")  # fmt: skip
+    __slots__ = (
+        "_asked",
+        "_asked_with",
+        "_end",
+        "_lot",
+        "_news",
+        "_next",
+        "_pause_for",
+        "_returning",
+        "_ttl",
+        "_warm",
+        "heard",
+        "holder",
+        "leaving",
+        "meter",
+        "settled",
+        "unused",
+    )  # fmt: skip
 
     def __init__(self, meter: QuotaMeter, holder: str, ttl: int, *, unused: bool) -> None:
         meter.places = 0
@@ -166,7 +195,7 @@ class LotHolder:
         if self._pause_for or (self.heard is not None):
             return now
         if queued > places and not self.meter.drained:
-            return now if now >= self._asked + _SOONEST else self._asked + _SOONEST
+            return max(now, self._asked + _SOONEST)
         return None if not queued and not places and self._lot == 0 else self._next
 
     def pause(self, nanoseconds: int) -> None:

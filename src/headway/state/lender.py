@@ -13,6 +13,7 @@ import os
 import threading
 import time
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Protocol
 
 from headway.core.lending import Answer
@@ -115,7 +116,7 @@ _lock = threading.Lock()
 def lender_for(url: str) -> Lender:
     """The one lender of this process for a state: "sqlite:///path" or a path."""
     path = url.removeprefix("sqlite:///") if url.startswith("sqlite:") else url
-    key = (os.getpid(), os.path.realpath(os.path.expanduser(path)))
+    key = (os.getpid(), str(Path(path).expanduser().resolve()))
     with _lock:
         lender = _lenders.get(key)
         if lender is None:

@@ -179,9 +179,11 @@ class Membership:
         with self._lock:
             now = self._clock.monotonic_ns()
             for (_, holder), answer in zip(self._holders.values(), answers, strict=False):
-                if isinstance(holder, LotHolder) and isinstance(answer, LotAnswer):
+                if isinstance(holder, LotHolder):
+                    assert isinstance(answer, LotAnswer)
                     holder.apply(answer, asked, now)
-                elif isinstance(holder, PlacesHolder) and isinstance(answer, Answer):
+                else:
+                    assert isinstance(answer, Answer)
                     holder.apply(answer, asked, now)
             self._rounds += 1
             self._answered.notify_all()

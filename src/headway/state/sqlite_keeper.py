@@ -178,9 +178,7 @@ class SQLiteKeeper:
             pool.cool = [(at, places) for at, places in pool.cool]
             pool.holders = {name: (a, b, c) for name, (a, b, c) in pool.holders.items()}
         dead = {name for name in (pool.holders if pool else ()) if _is_dead(name)}
-        pool, answer = exchange(
-            pool, request.keeping, ask, now, new_epoch=secrets.token_hex(8), dead=dead, first=first
-        )
+        pool, answer = exchange(pool, request.keeping, ask, now, new_epoch=secrets.token_hex(8), dead=dead, first=first)
         return json.dumps({name: getattr(pool, name) for name in Pool.__slots__}), answer
 
 
