@@ -3,7 +3,6 @@
 import csv
 import gzip
 import io
-from pathlib import Path
 
 import pytest
 
@@ -200,8 +199,8 @@ def test_a_header_alone_is_a_source_without_rows_that_says_so(tmp_path):
 
 @pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-32"])
 def test_a_byte_order_mark_tells_the_encoding(tmp_path, encoding):
-    rows, bad = load(tmp_path, "name,city\nMüller 𝔘,Köln\nВася,Москва\n".encode(encoding))
-    assert (rows[0].values, rows[1].values["city"], bad) == ({"name": "Müller 𝔘", "city": "Köln"}, "Москва", [])
+    rows, bad = load(tmp_path, "name,city\nMüller 😀,Köln\n学校,東京\n".encode(encoding))
+    assert (rows[0].values, rows[1].values["city"], bad) == ({"name": "Müller 😀", "city": "Köln"}, "東京", [])
 
 
 def test_a_big_endian_mark_tells_too(tmp_path):
@@ -214,7 +213,7 @@ def test_the_encoding_can_be_named(tmp_path, encoding):
     text = "name,city\nAnna,K\u30c6ln\n" if encoding == "shift_jis" else "name,city\nMüller,Köln\n"
     codec = "utf-16-le" if encoding == "utf-16" else encoding  # without a mark: the NULs tell which
     rows, bad = load(tmp_path, text.encode(codec), encoding=encoding)
-    assert (rows[0].values["city"], bad) == (text.split(",")[-1].strip(), [])
+    assert (rows[0].values["city"], bad) == (text.rpartition(",")[2].strip(), [])
 
 
 def test_a_file_in_another_encoding_ends_the_run_and_names_the_line_and_the_option(tmp_path):

@@ -198,7 +198,7 @@ def test_expressions_reach_neither_files_nor_the_network_nor_python(tmp_path):
             "SET enable_external_access = true",
             "SELECT * FROM COLUMNS",
         ):
-            with pytest.raises(Exception, match="(?i)permission|locked|disabled|does not exist|cannot"):
+            with pytest.raises(Exception, match=r"(?i)permission|locked|disabled|does not exist|cannot"):
                 engine.execute(query)
 
 

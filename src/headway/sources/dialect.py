@@ -24,8 +24,10 @@ _SHOWN = {"\t": "tab"}
 
 @dataclass(frozen=True, slots=True)
 class Dialect:
-    """How cells are parted and quoted. `quote` None: quotes mean nothing; `escape` may stand before a
-    quote that is part of the text, as well as a second quote.
+    """How cells are parted and quoted.
+
+    `quote` None: quotes mean nothing; `escape` may stand before a quote that is part of the text, as well as a second
+    quote.
     """
 
     delimiter: str

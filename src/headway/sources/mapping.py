@@ -78,16 +78,10 @@ class Mapping:
             _refuse_alike(columns)
         expressions = Expressions(computed, columns) if computed else None
         used = {*plain.values(), *(expressions.uses if expressions else ())}
-        order: list[str] = []
-        for item in given:
-            if isinstance(item, Item):
-                order.append(item.name)
-                continue
-            taken = {each.name for each in given if isinstance(each, Item)}
-            rest = [name for name in columns if name not in used and name not in taken]
-            plain |= {name: name for name in rest}
-            order += rest
-        return cls(tuple(order), list(plain.items()), fixed, expressions, tuple(computed))
+        rest = [name for name in columns if name not in used]
+        order = _order(given, rest)
+        plain |= {name: name for name in order if name not in plain and name not in fixed and name not in computed}
+        return cls(tuple(order), tuple(plain.items()), fixed, expressions, tuple(computed))
 
     def apply(self, batch: Batch) -> tuple[list[MappedRow], list[BadLine]]:
         """The batch's rows under the destination's names, and the rows whose expression failed.
@@ -136,6 +130,15 @@ class Mapping:
         if total >= _FIRST and len(bad) * 2 > total:
             raise MappingError(f"--map: an expression fails in {len(bad)} of the first {total} rows; the first: "
                                f"{bad[0].message}")  # fmt: skip
+
+
+def _order(given: Sequence[Item | Star], rest: Sequence[str]) -> list[str]:
+    """The destination's names as the map has them, with the rest where its star stands."""
+    taken = {each.name for each in given if isinstance(each, Item)}
+    order: list[str] = []
+    for each in given:
+        order += [each.name] if isinstance(each, Item) else [name for name in rest if name not in taken]
+    return order
 
 
 def _column(item: Item, name: str, columns: Sequence[str]) -> str | None:
