@@ -250,6 +250,11 @@ def test_a_mark_that_contradicts_the_named_encoding_is_refused(tmp_path):
         load(tmp_path, GOOD.encode("utf-8-sig"), encoding="cp1252")
 
 
+def test_a_utf_8_file_is_not_read_as_anything_else(tmp_path):
+    with pytest.raises(SourceError, match="reads as utf-8 throughout its beginning, so it is not cp1252"):
+        load(tmp_path, "name,city\nMüller,Köln\nJosé,Málaga\n", encoding="cp1252")
+
+
 @pytest.mark.parametrize("encoding", ["klingon", "base64", "utf-8\0"])
 def test_an_unknown_encoding_is_a_wrong_option(tmp_path, encoding):
     with pytest.raises(UsageError, match="unknown encoding"):
@@ -322,7 +327,7 @@ def test_a_file_that_changes_while_it_is_read_ends_the_run(tmp_path):
 
 def test_a_line_without_end_is_no_file_of_lines(tmp_path):
     source = sources.open(write(tmp_path, b"a,b\n" + b"1,2\n" * 300_000 + b"x" * (17 << 20)))
-    with pytest.raises(SourceError, match="more than 16 MB"):
+    with pytest.raises(SourceError, match=r"contacts.csv: a line of more than 16 MB"):
         read(source)
 
 

@@ -169,6 +169,7 @@ def test_rows_of_an_sqlite_query_with_their_types(tmp_path):
 def test_a_relative_sqlite_path(tmp_path, monkeypatch):
     database(tmp_path, 1)
     monkeypatch.chdir(tmp_path)
+    assert sources.open("sqlite:c.db", query=QUERY) == sources.open("sqlite:///c.db", query=QUERY)
     source = sources.open("sqlite:///c.db", query=QUERY)
     assert source.reopen == f"sqlite:///{tmp_path}/c.db"
     assert len(flat(source.batches())[0]) == 1

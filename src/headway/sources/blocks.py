@@ -42,15 +42,15 @@ def is_wide(encoding: str) -> bool:
     return len("\n".encode(encoding)) > 1
 
 
-def blocks(stream: BinaryIO, encoding: str) -> Iterator[Block]:
+def blocks(stream: BinaryIO, encoding: str, name: str) -> Iterator[Block]:
     """The lines from the stream's place to its end; `encoding` must not expect a byte order mark.
 
-    Raises SourceError for a line above `MAX_LINE`; what the stream raises passes through.
+    Raises SourceError, which says the file's `name`, for a line above `MAX_LINE`; what the stream raises passes.
     """
-    return _wide(stream, encoding) if is_wide(encoding) else _narrow(stream, encoding)
+    return _wide(stream, encoding, name) if is_wide(encoding) else _narrow(stream, encoding, name)
 
 
-def _narrow(stream: BinaryIO, encoding: str) -> Iterator[Block]:
+def _narrow(stream: BinaryIO, encoding: str, name: str) -> Iterator[Block]:
     rest = b""
     waiting: list[bytes] = []
     while chunk := stream.read(CHUNK):
@@ -58,7 +58,7 @@ def _narrow(stream: BinaryIO, encoding: str) -> Iterator[Block]:
         waiting += data.splitlines(keepends=True)
         # What ends with \r may go on with \n, what has no end goes on: the next chunk tells.
         rest = b"" if data.endswith(b"\n") else waiting.pop()
-        _refuse_endless(rest)
+        _refuse_endless(rest, name)
         while len(waiting) >= LINES or (waiting and sum(map(len, waiting)) >= BYTES):
             yield _decoded(waiting[:LINES], encoding)
             del waiting[:LINES]
@@ -92,7 +92,7 @@ def _nuls(lines: Sequence[str]) -> dict[int, str]:
     return {index: "it holds a NUL byte" for index, line in enumerate(lines) if "\0" in line}
 
 
-def _wide(stream: BinaryIO, encoding: str) -> Iterator[Block]:
+def _wide(stream: BinaryIO, encoding: str, name: str) -> Iterator[Block]:
     newline = "\n".encode(encoding)
     unit = len(newline)
     rest = b""
@@ -100,12 +100,12 @@ def _wide(stream: BinaryIO, encoding: str) -> Iterator[Block]:
         data = rest + chunk
         cut = _last_end(data, newline)
         rest = data[cut:]
-        _refuse_endless(rest)
+        _refuse_endless(rest, name)
         if cut:
-            yield from _cut(_text(data[:cut], encoding), encoding)
+            yield from _cut(_text(data[:cut], encoding, name), encoding)
     if rest:
         whole = len(rest) - len(rest) % unit
-        last = list(_cut(_text(rest[:whole], encoding), encoding)) or [Block([""], [0], {})]
+        last = list(_cut(_text(rest[:whole], encoding, name), encoding)) or [Block([""], [0], {})]
         if whole != len(rest):
             end = last[-1]
             end.lines[-1] += "".join(f"\\x{byte:02x}" for byte in rest[whole:])
@@ -122,11 +122,13 @@ def _last_end(data: bytes, newline: bytes) -> int:
     return 0 if at < 0 or at % len(newline) else at + len(newline)
 
 
-def _text(data: bytes, encoding: str) -> str:
+def _text(data: bytes, encoding: str, name: str) -> str:
     try:
         return data.decode(encoding, "surrogatepass")
     except UnicodeDecodeError as error:
-        raise SourceError(f"not {encoding}: {error.reason}; name the file's encoding with --encoding") from error
+        raise SourceError(
+            f"{name}: not {encoding}: {error.reason}; name the file's encoding with --encoding"
+        ) from error
 
 
 def _cut(text: str, encoding: str) -> Iterator[Block]:
@@ -142,6 +144,6 @@ def _cut(text: str, encoding: str) -> Iterator[Block]:
         yield Block(lines, sizes, damaged)
 
 
-def _refuse_endless(rest: bytes) -> None:
+def _refuse_endless(rest: bytes, name: str) -> None:
     if len(rest) > MAX_LINE:
-        raise SourceError(f"a line of more than {MAX_LINE >> 20} MB: not a file of lines")
+        raise SourceError(f"{name}: a line of more than {MAX_LINE >> 20} MB: not a file of lines")

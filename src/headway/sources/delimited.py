@@ -61,7 +61,9 @@ class Delimited:
         offset, lines, torn = start
         doubt = Doubt(self.encoding, self.file.name)
         with self.file.open(offset) as (stream, below):
-            records = _Records(blocks(stream, self.encoding.name), self.dialect, self.columns, doubt, lines)
+            records = _Records(
+                blocks(stream, self.encoding.name, self.file.name), self.dialect, self.columns, doubt, lines
+            )
             records.wary = torn
             while records.read():
                 offset += records.size
@@ -78,7 +80,7 @@ def open_delimited(file: File, encoding: str | None, delimiter: str | None) -> D
     """Find encoding, dialect and header of a CSV file; raises SourceError or UsageError."""
     asked = dialects.named_delimiter(delimiter) if delimiter is not None else None
     coded = choose(file.head, encoding, file.name)
-    found = list(blocks(BytesIO(file.head[coded.mark :]), coded.name))
+    found = list(blocks(BytesIO(file.head[coded.mark :]), coded.name, file.name))
     if not file.whole and found:  # the last line may be cut in the middle, of a character even
         found[-1] = _without_last(found[-1])
     lines = [line for block in found for line in block.lines]

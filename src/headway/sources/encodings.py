@@ -28,6 +28,7 @@ _PUNCTUATION = frozenset(
 )
 _RARE = frozenset("ÿþðÐÞ")
 _PROOF = 10
+_LETTERS = 3
 _MOSTLY_NUL = 0.2
 
 
@@ -57,7 +58,13 @@ def choose(head: bytes, asked: str | None, path: str) -> Encoding:
     if guess is not None and (wanted is None or not is_wide(wanted)):
         raise SourceError(f"{path}: byte {head.index(0)} is NUL, which no text in {wanted or 'utf-8'} holds; it looks "
                           f"like {guess} without a byte order mark: try --encoding {guess}")  # fmt: skip
-    return Encoding("utf-8" if wanted in (None, "utf-8-sig") else str(wanted))
+    if wanted is None or wanted.startswith("utf-8"):
+        return Encoding("utf-8")
+    if not is_wide(wanted) and _is_utf8(head):
+        raise SourceError(
+            f"{path}: reads as utf-8 throughout its beginning, so it is not {wanted}: leave --encoding out"
+        )
+    return Encoding(wanted)
 
 
 def _codec(name: str) -> str:
@@ -69,6 +76,15 @@ def _codec(name: str) -> str:
     if plain.replace(b"\0", b"").lstrip(b"\xff\xfe") not in (b"\n,a", b"\xef\xbb\xbf\n,a"):
         raise UsageError(f"encoding {name!r} cannot be read here: write the file as utf-8")
     return {"iso8859-1": "latin-1"}.get(known.name, known.name)
+
+
+def _is_utf8(head: bytes) -> bool:
+    """Whether the bytes prove utf-8: several letters of more than one byte, and no fault."""
+    try:
+        text = head[: head.rfind(b"\n") + 1].decode()
+    except UnicodeDecodeError:
+        return False
+    return sum(1 for character in text if not character.isascii()) >= _LETTERS
 
 
 def _guess_wide(head: bytes) -> str | None:

@@ -55,7 +55,7 @@ class JsonLines:
         offset, lines, _ = start
         doubt = Doubt(self.encoding, self.file.name)
         with self.file.open(offset) as (stream, below):
-            for block in blocks(stream, self.encoding.name):
+            for block in blocks(stream, self.encoding.name, self.file.name):
                 doubt.check(block, lines)
                 rows, bad = _records(block, lines + 1)
                 offset += sum(block.sizes)
@@ -71,7 +71,7 @@ def open_json_lines(file: File, encoding: str | None) -> JsonLines:
     total = wrong = lines = 0
     first: BadLine | None = None
     with file.open(coded.mark) as (stream, _):
-        for block in blocks(stream, coded.name):
+        for block in blocks(stream, coded.name, file.name):
             if not lines:
                 Doubt(coded, file.name).check_head([block])
             rows, bad = _records(block, lines + 1)

@@ -19,7 +19,7 @@ from headway.sources.spool import spooled
 
 __all__ = ["open_source"]
 
-_URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):(//|$)")
+_URL = re.compile(r"(?:(sqlite|postgres|postgresql):|([a-z][a-z0-9+.-]+)://)", re.IGNORECASE)
 _JSON = frozenset((".jsonl", ".ndjson", ".json"))
 _DELIMITED = frozenset((".csv", ".tsv", ".tab", ".txt", ".psv"))
 
@@ -45,7 +45,7 @@ def open_source(
     url = _URL.match(name)
     if url is not None and not Path(name).exists():
         _refuse(encoding=encoding, delimiter=delimiter, what="a query")
-        return _open_query(url[1].lower(), name, query)
+        return _open_query((url[1] or url[2]).lower(), name, query)
     _refuse(query=query, what="a file")
     if name == "-":
         return _open_stream(stdin or sys.stdin.buffer, "standard input", encoding, delimiter, spool)
