@@ -135,7 +135,8 @@ def learn(gate: Gate, ticket: Ticket, said: Iterable[Remaining], now: int, wall:
         heard[meter.name] = counted
         if isinstance(meter, QuotaMeter) and meter.places is None:
             meter.roll(now, wall)
-            meter.foreign = max(meter.foreign, counted - meter.used)
+            if not meter.in_zone:  # near a reset nobody knows which period the platform meant
+                meter.foreign = max(meter.foreign, counted - meter.used)
     return heard
 
 
