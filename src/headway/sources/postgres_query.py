@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, unquote, urlencode, urlsplit, urlunsplit
 
+from headway import redact
 from headway.errors import SourceError, UsageError
 from headway.sources.blocks import LINES
 from headway.sources.model import Batch
@@ -83,10 +84,10 @@ def _cursor(url: str, query: str) -> Iterator[psycopg.ServerCursor[tuple[Any, ..
                 yield cursor
     except psycopg.Error as error:
         said = " ".join(str(error).split())
-        for secret in secrets:
-            said = said.replace(secret, "***")
+        for secret in secrets:  # whatever its length; redact passes over short ones
+            said = said.replace(secret, redact.MASK)
         hint = ": give the password by PGPASSWORD or ~/.pgpass" if "password" in said else ""
-        raise SourceError(f"{name}: {said}{hint}") from None  # the cause would carry the URL along
+        raise SourceError(f"{name}: {redact.text(said)}{hint}") from None  # the cause would carry the URL along
 
 
 def _without_secrets(url: str) -> tuple[str, list[str]]:
@@ -99,6 +100,7 @@ def _without_secrets(url: str) -> tuple[str, list[str]]:
     except ValueError as error:
         raise UsageError("the URL of the database cannot be read: write postgresql://user@host/database") from error
     secrets = [value for option, value in options if option in _SECRET]
+    redact.register(*secrets, password, unquote(password))
     shown = urlencode([each for each in options if each[0] not in _SECRET])
     found = {each for each in (*secrets, password, unquote(password), url) if each}
     return urlunsplit(parts._replace(netloc=f"{name}@{host}" if name else host, query=shown)), sorted(found, key=len)[
