@@ -159,6 +159,16 @@ def test_columns_that_differ_only_in_case_are_told_apart_outside_expressions_onl
         sources.Mapping.parse("a=lower(name)", columns)
 
 
+@pytest.mark.parametrize("more", ["", ", u=random() < 2"])
+def test_rows_at_fault_are_told_apart_with_and_without_functions_that_change(more):
+    rows = [("a", "b", str(number) if number % 3 else f"x{number}", "1", "") for number in range(300)]
+    with sources.Mapping.parse("n=zip::INTEGER, m=nullif(zip, '7')" + more, COLUMNS) as mapping:
+        good, bad = mapping.apply(batch(*rows))
+    assert [row.values["n"] for row in good] == [number for number in range(300) if number % 3]
+    assert [row.values["m"] for row in good if row.values["n"] == 7] == [None]
+    assert [f"'x{each.line - 2}'" in each.message for each in bad] == [True] * 100
+
+
 def test_a_row_whose_expression_fails_is_a_bad_line_and_its_neighbours_are_not():
     rows = [("a", "b", str(number), "1", "") for number in range(500)]
     rows[17], rows[499] = ("a", "b", "zwölf", "1", ""), ("a", "b", "", "1", "")

@@ -37,6 +37,7 @@ _UNKNOWN = re.compile(r'column "([^"]+)" not found', re.IGNORECASE)
 _PLACE = re.compile(r" when casting from source column \w+| \(?LINE \d+.*", re.DOTALL)
 
 Evaluated = tuple[object, ...]
+_Texts = Sequence[Sequence[str | None]]
 
 
 class Fault(str):
@@ -67,6 +68,8 @@ class Expressions:
         given = f"SELECT from_json(?::VARCHAR, {_text(shape)}) AS row"
         rows = f"SELECT {spread} FROM ({given})" if spread else f"SELECT 1 AS n FROM ({given}), range(row.n)"  # noqa: S608  # quoted
         chosen = ", ".join(each.sql for each in self._rendered)
+        failing = " OR ".join(f"TRY([{each.sql}]) IS NULL" for each in self._rendered)
+        self._probe = f"SELECT {failing} FROM ({rows})"  # noqa: S608  # the same
         self._query = f"SELECT {chosen} FROM ({rows})"  # noqa: S608  # the caller's own expressions, checked above
         self._encode = msgspec.json.Encoder().encode
 
@@ -77,28 +80,43 @@ class Expressions:
     def evaluate(self, rows: Sequence[Mapping[str, object]]) -> list[Evaluated | Fault]:
         """The expressions' values for every row, in their order, or why a row has none."""
         texts = [[_as_text(row.get(name)) for row in rows] for name in self.uses]
-        return self._halves(texts, 0, len(rows))
+        try:
+            return self._checked(self._run(self._query, texts, len(rows))) if rows else []
+        except duck.error_type():
+            return self._apart(texts, len(rows))
 
-    def _halves(self, texts: Sequence[Sequence[str | None]], start: int, end: int) -> list[Evaluated | Fault]:
+    def _apart(self, texts: _Texts, count: int) -> list[Evaluated | Fault]:
+        """Rows at fault found by one query, and why each is by one more; the others at once."""
+        try:
+            wrong = [bool(row[0]) for row in self._run(self._probe, texts, count)]
+        except duck.error_type():  # an expression that TRY does not take
+            return self._halves(texts, 0, count)
+        sound = [[text for text, bad in zip(column, wrong, strict=True) if not bad] for column in texts]
+        good = iter(self._halves(sound, 0, count - sum(wrong)))
+        return [self._halves(texts, at, at + 1)[0] if bad else next(good) for at, bad in enumerate(wrong)]
+
+    def _halves(self, texts: _Texts, start: int, end: int) -> list[Evaluated | Fault]:
         """Evaluate a stretch at once; where that fails, both halves, until the rows at fault stand alone."""
         if start == end:
             return []
         try:
-            found = self._run([column[start:end] for column in texts], end - start)
+            return self._checked(self._run(self._query, [column[start:end] for column in texts], end - start))
         except duck.error_type() as error:
             if end - start == 1:
                 return [Fault(_PLACE.sub("", duck.first_line(error)))]
             middle = (start + end) // 2
             return self._halves(texts, start, middle) + self._halves(texts, middle, end)
-        return [_faulty(row) or row for row in found]
 
-    def _run(self, texts: Sequence[Sequence[str | None]], count: int) -> list[Evaluated]:
+    def _checked(self, found: list[Evaluated]) -> list[Evaluated | Fault]:
+        return [_faulty(row) or row for row in duck.finish(found, self._rendered)]
+
+    def _run(self, query: str, texts: _Texts, count: int) -> list[Evaluated]:
         given: dict[str, object] = {f"c{at}": column for at, column in enumerate(texts)}
         given["n"] = count
-        found = self._engine.execute(self._query, [self._encode(given).decode()]).fetchall()
+        found = self._engine.execute(query, [self._encode(given).decode()]).fetchall()
         if len(found) != count:
             raise MappingError(f"--map: the expressions make {len(found)} rows of {count}: each must give one value")
-        return duck.finish(found, self._rendered)
+        return found
 
 
 def _as_text(value: object) -> str | None:
