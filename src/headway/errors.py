@@ -13,6 +13,7 @@ HeadwayError
 ├── LimiterClosed              the caller: a permit asked of a limiter that was closed
 ├── TransportError             the network: no reply to a call; says whether it was sent
 ├── PlatformError              the platform: a reply that makes no sense where one was needed
+├── StaleClaim                 us: records that another worker has taken over meanwhile; nothing was written
 └── LedgerError                us: a run whose books do not balance                          (exit 1)
 
 The message says what happened, to what, and what to do. `exit_code` is what the command line ends with.
@@ -34,6 +35,7 @@ __all__ = [
     "PlatformError",
     "RunLocked",
     "SourceError",
+    "StaleClaim",
     "StateVersionError",
     "TransportError",
     "UsageError",
@@ -115,6 +117,10 @@ class TransportError(HeadwayError):
 
 class PlatformError(HeadwayError):
     """A reply that makes no sense where one was needed (identity, schema)."""
+
+
+class StaleClaim(HeadwayError):
+    """A claim whose lease ran out and whose records were taken over; nothing was written."""
 
 
 class LedgerError(HeadwayError):
