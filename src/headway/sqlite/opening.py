@@ -43,12 +43,14 @@ class Schema:
     """What a file of one kind holds.
 
     `name` says it in a word or two for messages ("records", "limiter state"); `migrations` is a directory of files
-    `0001_what_it_does.sql`, numbered from 1 without a gap; `application_id` marks the files of this kind.
+    `0001_what_it_does.sql`, numbered from 1 without a gap; `application_id` marks the files of this kind; `page_size`
+    is that of new files, in bytes.
     """
 
     name: str
     migrations: Traversable
     application_id: int
+    page_size: int = 4096
 
     def steps(self) -> list[str]:
         """The migrations' SQL, first to last."""
@@ -87,6 +89,7 @@ def open_database(
             with _snapshot(conn):
                 _check_ours(conn, file, schema, len(steps))
             _tighten(file, schema)
+            conn.execute(f"PRAGMA page_size={schema.page_size:d}")  # does nothing to a file that has pages
             _write_ahead(conn, busy_timeout)
             conn.execute(f"PRAGMA synchronous={durability.upper()}")
             _migrate(conn, file, schema, steps)
