@@ -1,0 +1,163 @@
+"""Named accounts in headway.toml, and how a destination is written.
+
+Rules:
+* `hubspot:contacts` is the platform's default account, whose credential comes from the environment;
+  `hubspot/portal-12:contacts` is the one that headway.toml describes as `[accounts.portal-12]`.
+* headway.toml is looked for in the working directory, then in the user's configuration directory
+  ($XDG_CONFIG_HOME/headway, ~/.config/headway; %APPDATA%\\headway on Windows). The first that describes the account
+  counts. Directories above the working directory are not searched: where a credential comes from must be plain to see.
+* A file says where a credential is (`token_env`, `token_file`, `token_command`), never the credential itself.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from headway.errors import UsageError
+from headway.sources.nearest import did_you_mean
+
+__all__ = ["AccountConfig", "Address", "config_files", "parse_destination", "parse_share", "read_account"]
+
+FILE = "headway.toml"
+
+_DESTINATION = re.compile(r"(?P<platform>[a-z0-9_-]+)(?:/(?P<account>[^:/\s]+))?:(?P<object>[^\s:]+)", re.IGNORECASE)
+_WAYS = ("token_env", "token_file", "token_command")
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """A destination as written: platform, name of the account ('' for the default one), kind of object."""
+
+    platform: str
+    account: str
+    object_type: str
+
+
+@dataclass(frozen=True, slots=True)
+class AccountConfig:
+    """What is known of an account before the platform is asked. `where` is the file it stands in, for messages."""
+
+    platform: str
+    name: str = ""
+    tier: str = ""
+    share: float = 1.0
+    reserve: int = 0
+    time_zone: str | None = None
+    base_url: str | None = None
+    token_env: str | None = None
+    token_file: Path | None = None
+    token_command: str | tuple[str, ...] | None = None
+    where: str = ""
+
+
+def parse_destination(text: str) -> Address:
+    """Take `PLATFORM[/ACCOUNT]:OBJECT` apart; raises UsageError."""
+    found = _DESTINATION.fullmatch(text.strip())
+    if found is None:
+        raise UsageError(
+            f"destination {text!r}: write PLATFORM:OBJECT or PLATFORM/ACCOUNT:OBJECT, for example hubspot:contacts"
+        )
+    return Address(found["platform"].lower(), found["account"] or "", found["object"])
+
+
+def config_files() -> tuple[Path, ...]:
+    """Where headway.toml may be, nearest first."""
+    if sys.platform == "win32":
+        base = Path(os.environ.get("APPDATA") or Path.home() / "AppData" / "Roaming")
+    else:
+        base = Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config")
+    return (Path(FILE), base / "headway" / FILE)
+
+
+def read_account(platform: str, name: str) -> AccountConfig:
+    """The account that headway.toml describes under `[accounts.NAME]`; raises UsageError."""
+    known: list[str] = []
+    for path in config_files():
+        accounts = _accounts(path)
+        if name in accounts:
+            return _checked(platform, name, accounts[name], path)
+        known += accounts
+    looked = " or ".join(str(path) for path in config_files())
+    if not known:
+        raise UsageError(f"account {name!r} is not configured: describe it as [accounts.{name}] in {looked}")
+    raise UsageError(f"account {name!r} is not in {looked}{did_you_mean(name, known)}")
+
+
+def parse_share(value: object, where: str) -> float:
+    """A share as a number above 0 and at most 1, or as text like '80%'; raises UsageError."""
+    share = value
+    if isinstance(value, str):
+        try:
+            share = float(value.rstrip(" %")) / (100 if value.rstrip().endswith("%") else 1)
+        except ValueError:
+            share = None
+    if isinstance(share, bool) or not isinstance(share, int | float) or not 0 < share <= 1:
+        raise UsageError(f"{where}: share must be above 0 and at most 1 (or '80%'), not {value!r}")
+    return float(share)
+
+
+def _accounts(path: Path) -> Mapping[str, object]:
+    try:
+        text = path.read_bytes()
+    except FileNotFoundError:
+        return {}
+    except OSError as error:
+        raise UsageError(f"{path}: cannot be read: {error.strerror}") from error
+    try:
+        tables = tomllib.loads(text.decode("utf-8-sig"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise UsageError(f"{path}: is not TOML: {error}") from error
+    accounts = tables.get("accounts", {})
+    if not isinstance(accounts, dict):
+        raise UsageError(f"{path}: accounts must be tables: [accounts.NAME]")
+    return accounts
+
+
+def _checked(platform: str, name: str, table: object, path: Path) -> AccountConfig:
+    where = f"{path}: [accounts.{name}]"
+    if not isinstance(table, dict):
+        raise UsageError(f"{where}: must be a table")
+    known = ("platform", "tier", "share", "reserve", "time_zone", "base_url", *_WAYS)
+    for key in table:
+        if key in {"token", "api_key", "password", "secret"}:
+            raise UsageError(f"{where}: keep credentials out of this file: use token_env, token_file or token_command")
+        if key not in known:
+            raise UsageError(f"{where}: unknown setting {key!r}{did_you_mean(key, known)}")
+    if str(table.get("platform", platform)).lower() != platform:
+        raise UsageError(f"{where}: is an account of {table['platform']}, not of {platform}")
+    ways = [way for way in _WAYS if way in table]
+    if len(ways) > 1:
+        raise UsageError(f"{where}: give only one of {', '.join(ways)}")
+    config = AccountConfig(platform, name, where=where)
+    for key in ("tier", "time_zone", "base_url", "token_env"):
+        if key in table:
+            config = replace(config, **{key: _text(table[key], key, where)})
+    if "share" in table:
+        config = replace(config, share=parse_share(table["share"], where))
+    reserve = table.get("reserve", 0)
+    if isinstance(reserve, bool) or not isinstance(reserve, int) or reserve < 0:
+        raise UsageError(f"{where}: reserve must be a whole number of calls, not {reserve!r}")
+    return replace(config, reserve=reserve, **_credential(table, where, path))
+
+
+def _credential(table: Mapping[str, object], where: str, path: Path) -> dict[str, Path | str | tuple[str, ...]]:
+    if "token_file" in table:
+        return {"token_file": path.parent / Path(_text(table["token_file"], "token_file", where)).expanduser()}
+    command = table.get("token_command")
+    if command is None:
+        return {}
+    if isinstance(command, list) and command and all(isinstance(word, str) for word in command):
+        return {"token_command": tuple(command)}
+    return {"token_command": _text(command, "token_command", where)}
+
+
+def _text(value: object, key: str, where: str) -> str:
+    if not isinstance(value, str) or not value.strip():
+        raise UsageError(f"{where}: {key} must be a text, not {value!r}")
+    return value

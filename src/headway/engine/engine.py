@@ -1,0 +1,400 @@
+"""Sends what is ready in a store: work is known to exist → permit → claim → send → settle → finish.
+
+Rules:
+* Nothing is leased while it waits for quota, for an outage or for a retry's time.
+* What is in memory is what is in flight: a bounded number of calls.
+* The first two batches go one after the other. If the reply blames the mapping for all of both, nothing else is sent
+  and both go back untouched.
+* `stop` takes no more permits and finishes what is in flight. Cancelling leaves at once: the store then holds leases,
+  and the next to work on the run treats their records as "outcome unknown".
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import os
+import random
+from collections.abc import Sequence
+from time import perf_counter
+
+from headway import redact
+from headway.clock import Clock, SystemClock
+from headway.core.limits import SECOND
+from headway.core.outcome import CredentialsRejected, RateLimited, Transient, Verdict
+from headway.core.records import Record, Reply
+from headway.core.retry import RetryPolicy
+from headway.engine.breaker import Breaker
+from headway.engine.dispositions import NO_REPLY, NOT_SENT, Settled, blame, settle
+from headway.engine.model import Delivery, Ended, Ending, Link, Queue, Settings, Tally
+from headway.engine.waiting import PermitQueue
+from headway.errors import TransportError
+from headway.events import Event, Note, Observer, RecordsFinished
+from headway.permit import Permit
+from headway.stores.model import Claim
+
+__all__ = ["Engine"]
+
+_FEWEST, _MOST = 16, 64
+_MOST_BYTES = 48 << 20
+_SHORTEST = 0.001  # the instants of a store are floats: a wait of less need not end
+_Got = tuple[Permit, Claim]
+
+
+class Engine:
+    """One run's deliveries to one destination, in the running event loop.
+
+    `limits` names the account's limits that a delivery counts against (None: all of them); `rates` are the calls per
+    second that they allow, from which the number of calls in flight follows.
+    """
+
+    def __init__(
+        self,
+        store: Queue,
+        run: str,
+        connector: Delivery,
+        link: Link,
+        *,
+        settings: Settings | None = None,
+        limits: frozenset[str] | None = None,
+        rate: float = math.inf,
+        policy: RetryPolicy | None = None,
+        observer: Observer | None = None,
+        clock: Clock | None = None,
+        rng: random.Random | None = None,
+    ) -> None:
+        self._store = store
+        self._run = run
+        self._connector = connector
+        self._link = link
+        self._settings = settings or Settings()
+        self._policy = policy or RetryPolicy()
+        self._observer = observer
+        self._clock: Clock = clock or SystemClock()
+        self._rng = rng or random.Random()
+        self._rate = rate
+        self._names = limits
+        self._breaker = Breaker(self._settings.patience)
+        self._owner = f"{os.getpid()}"
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._changed = asyncio.Event()
+        self._stop: asyncio.Future[None] | None = None
+        self._stopping = False
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._ended: Ended | None = None
+        self._bytes = 0
+        self._trip = 0.1
+        self._due = 0.0
+        self._failure: BaseException | None = None
+        self.tally = Tally()
+
+    # -- from outside
+
+    async def run(self) -> Ended:
+        """Deliver until nothing is left, or until something ends it; returns why."""
+        self._loop = asyncio.get_running_loop()
+        self._stop = self._loop.create_future()
+        if self._stopping:
+            self._stop.set_result(None)
+        self._permits = PermitQueue(
+            self._link.limiter, account=self._link.name, names=self._names, priority=self._settings.priority,
+            wait_for_quota=self._settings.wait_for_quota, clock=self._clock, tell=self._tell,
+        )  # fmt: skip
+        try:
+            await self._opening()
+            while (got := await self._obtain()) is not None:
+                self._launch(*got)
+            await self._drain()
+        except BaseException:
+            await self._abort()
+            raise
+        if self._failure is not None:
+            raise self._failure
+        return self._ended or Ended(Ending.FINISHED)
+
+    def stop(self) -> None:
+        """Take no more permits, finish what is in flight. From any thread; may be called twice."""
+        self._stopping = True
+        if self._loop is not None and not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(self._note_stop)
+
+    def _note_stop(self) -> None:
+        if self._stop is not None and not self._stop.done():
+            self._stop.set_result(None)
+        self._changed.set()
+
+    # -- the first two batches
+
+    async def _opening(self) -> None:
+        for _ in range(2):
+            got = await self._obtain()
+            if got is None:
+                return
+            permit, claim = got
+            verdict = await self._attempt(permit, claim.records)
+            if blame(verdict) is not None and self._ended is None:
+                await self._confirm(claim, verdict)
+                return
+            self._finish(claim, verdict)
+
+    async def _confirm(self, claim: Claim, verdict: Verdict) -> None:
+        """A reply blames the mapping for a whole batch: ask once more, with others, before anything is split."""
+        reason = blame(verdict)
+        second = await self._another()
+        if second is not None:
+            again = await self._attempt(second[0], second[1].records)
+            if blame(again) == reason:
+                self._give_back((claim, second[1]), reason)
+                return
+            self._finish(second[1], again)
+            self._finish(claim, verdict)
+            return
+        records = claim.records
+        middle = (len(records) + 1) // 2
+        if len(records) == 1 or self._ended is not None:
+            self._give_back((claim,), reason)
+            return
+        outcomes: list[Verdict] = []
+        for half in (records[:middle], records[middle:]):
+            permit = await self._permits.take(self._stopped())
+            if not isinstance(permit, Permit):
+                self._ended = self._ended or permit or _interrupted()
+                self._store.unclaim(self._run, claim)
+                return
+            outcomes.append(await self._attempt(permit, half))
+        if all(blame(each) == reason for each in outcomes):
+            self._give_back((claim,), reason)
+            return
+        first, last = outcomes
+        self._finish(claim, Verdict((*first.outcomes, *last.outcomes), last.status, last.request_id))
+
+    async def _another(self) -> _Got | None:
+        """A permit and a batch, if one is ready now."""
+        ready = self._store.next_ready(self._run)
+        if ready is None or ready > self._wall() or self._stopping:
+            return None
+        permit = await self._permits.take(self._stopped())
+        if not isinstance(permit, Permit):
+            self._ended = self._ended or permit
+            return None
+        claim = self._claim()
+        if claim is None:
+            permit.cancel()
+            return None
+        return permit, claim
+
+    def _give_back(self, claims: Sequence[Claim], reason: tuple[str, str] | None) -> None:
+        for claim in claims:
+            self._store.unclaim(self._run, claim)
+        code, message = reason or ("", "")
+        self._end(Ended(Ending.MAPPING, f"the destination refuses the mapping: {message or code}"))
+
+    # -- work, permit, claim
+
+    async def _obtain(self) -> _Got | None:
+        """The next batch and its permit; None when nothing is left or the engine is to end."""
+        while not self._over():
+            if await self._held_up():
+                continue
+            permit = await self._permits.take(self._stopped())
+            if not isinstance(permit, Permit):
+                if permit is not None:
+                    self._end(permit)
+                continue
+            claim = self._claim()
+            if claim is not None:
+                return permit, claim
+            permit.cancel()
+        return None
+
+    def _over(self) -> bool:
+        if self._ended is None and self._stopping:
+            self._end(_interrupted())
+        return self._ended is not None or self._failure is not None
+
+    async def _held_up(self) -> bool:
+        """Wait a while if no call may go now, for reasons other than the limits; True if anything was waited for."""
+        now = self._now()
+        if self._breaker.hopeless(now):
+            self._end(Ended(Ending.UNREACHABLE, f"{self._link.name} gave no useful reply for too long"))
+            return True
+        flying = len(self._tasks)
+        if flying >= self._room() or self._bytes > _MOST_BYTES or (self._breaker.open and flying):
+            await self._pause(None)
+            return True
+        wait = max(self._breaker.wait(now), self._due - now)
+        if wait <= 0:
+            ready = self._store.next_ready(self._run)
+            if ready is None:
+                if not flying:
+                    self._end(Ended(Ending.FINISHED))
+                else:
+                    await self._pause(None)
+                return True
+            wait = ready - self._wall()
+        if wait > 0:
+            await self._pause(max(wait, _SHORTEST))
+            return True
+        return False
+
+    def _room(self) -> int:
+        """Calls in flight that keep the limits full at the trips seen; a bounded number in any case."""
+        if math.isinf(self._rate):
+            return _FEWEST
+        return max(_FEWEST, min(_MOST, math.ceil(self._rate * self._trip * 1.5)))
+
+    async def _pause(self, seconds: float | None) -> None:
+        """Until a call came back, a stop, or so many seconds."""
+        self._changed.clear()
+        if self._over():
+            return
+        waiter = asyncio.ensure_future(self._changed.wait())
+        try:
+            await asyncio.wait((waiter,), timeout=seconds)
+        finally:
+            waiter.cancel()
+
+    def _claim(self) -> Claim | None:
+        began = perf_counter()
+        connector = self._connector
+        limit = connector.batch_size
+        if self._settings.rate is not None:
+            limit = max(1, min(limit, math.ceil(self._settings.rate)))
+        lease = 4 * self._settings.timeout + 60
+        claim = self._store.claim(self._run, limit, connector.batch_bytes, lease, self._owner)
+        if claim is not None and self._settings.rate is not None:
+            self._due = max(self._due, self._now()) + len(claim.records) / self._settings.rate
+        self.tally.spent("claim", perf_counter() - began)
+        return claim
+
+    # -- send, settle, finish
+
+    def _launch(self, permit: Permit, claim: Claim) -> None:
+        size = sum(len(record.payload) for record in claim.records)
+        self._bytes += size
+        task = asyncio.ensure_future(self._deliver(permit, claim))
+        self._tasks.add(task)
+        task.add_done_callback(lambda done: self._landed(done, size))
+
+    def _landed(self, task: asyncio.Task[None], size: int) -> None:
+        self._tasks.discard(task)
+        self._bytes -= size
+        if not task.cancelled() and task.exception() is not None:
+            self._failure = self._failure or task.exception()
+        self._changed.set()
+
+    async def _deliver(self, permit: Permit, claim: Claim) -> None:
+        self._finish(claim, await self._attempt(permit, claim.records))
+
+    async def _attempt(self, permit: Permit, records: Sequence[Record]) -> Verdict:
+        """Send one call; what its reply, or the lack of one, says."""
+        tally = self.tally
+        began = perf_counter()
+        try:
+            call = self._connector.call(records)
+        except BaseException:
+            permit.cancel()
+            raise
+        built = perf_counter()
+        tally.spent("build", built - began)
+        tally.requests += 1
+        sent = self._now()
+        tally.first_sent = tally.first_sent or sent
+        try:
+            reply = await self._link.send(call, permit, len(records))
+        except TransportError as error:
+            self._breaker.failed(self._now(), self._rng.random(), records[0].id)
+            code = NO_REPLY if error.sent else NOT_SENT
+            tally.requests -= not error.sent
+            trouble = Transient(code, redact.text(error), applied=error.sent)
+            return Verdict((trouble,) * len(records))
+        back = perf_counter()
+        tally.spent("send", back - built)
+        tally.last_reply = self._now()
+        self._trip += (min(reply.seconds, 60.0) - self._trip) * 0.2
+        try:
+            verdict = self._connector.verdict(records, reply)
+            self._judge(permit, reply, verdict, records[0].id)
+        finally:
+            permit.settle()  # after a pause was set: settling may grant the next
+        tally.spent("read", perf_counter() - back)
+        return verdict
+
+    def _judge(self, permit: Permit, reply: Reply, verdict: Verdict, batch: int) -> None:
+        """What the reply says about the destination as a whole."""
+        first = verdict.outcomes[0]
+        if isinstance(first, RateLimited):
+            self.tally.rate_limited += 1
+            permit.rejected(first.limit, first.retry_after)
+        elif isinstance(first, CredentialsRejected):
+            self._end(Ended(Ending.CREDENTIALS, redact.text(first.message or first.code)))
+        if reply.status >= 500 and isinstance(first, Transient):
+            self._breaker.failed(self._now(), self._rng.random(), batch)
+        else:
+            self._breaker.succeeded()
+
+    def _finish(self, claim: Claim, verdict: Verdict) -> None:
+        began = perf_counter()
+        records = claim.records
+        result = settle(
+            records, verdict, now=self._wall(), jitter=self._rng.random(), policy=self._policy,
+            repeatable=self._connector.repeatable, counted=not self._breaker.theirs,
+        )  # fmt: skip
+        self._store.finish(
+            self._run, claim, result.dispositions, status=verdict.status, code=result.code,
+            message=redact.text(result.message), request_id=verdict.request_id,
+        )  # fmt: skip
+        tally = self.tally
+        tally.delivered += result.delivered
+        tally.dead += result.dead
+        tally.retries += result.retried
+        self._tell(RecordsFinished(self._run, result.delivered, result.dead, result.retried, result.code))
+        self._guard(result)
+        tally.spent("finish", perf_counter() - began)
+
+    def _guard(self, result: Settled) -> None:
+        tally, settings = self.tally, self._settings
+        seen = tally.delivered + tally.dead
+        if result.dead and seen >= settings.judged_after and tally.dead > settings.max_dead * seen:
+            self._end(Ended(
+                Ending.GUARD,
+                f"{tally.dead} of {seen} records were refused, more than {settings.max_dead:.0%}; the last: "
+                f"{redact.text(result.message or result.code)}",
+            ))  # fmt: skip
+
+    # -- the rest
+
+    async def _drain(self) -> None:
+        while self._tasks:
+            await asyncio.wait(self._tasks)
+            await asyncio.sleep(0)
+
+    async def _abort(self) -> None:
+        for task in self._tasks:
+            task.cancel()
+        if self._tasks:
+            await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    def _end(self, ended: Ended) -> None:
+        self._ended = self._ended or ended
+
+    def _stopped(self) -> asyncio.Future[None]:
+        assert self._stop is not None
+        return self._stop
+
+    def _tell(self, event: Event) -> None:
+        if self._observer is not None:
+            self._observer(event)
+
+    def _note(self, text: str) -> None:
+        self._tell(Note(text))
+
+    def _now(self) -> float:
+        return self._clock.monotonic_ns() / SECOND
+
+    def _wall(self) -> float:
+        return self._clock.wall_ns() / SECOND
+
+
+def _interrupted() -> Ended:
+    return Ended(Ending.INTERRUPTED, "stopped on request")

@@ -1,0 +1,136 @@
+"""Waiting for a permit: what stands in the way, whether that is worth waiting for, and saying so.
+
+Rules:
+* Nothing is leased while we wait, and a stop ends the wait at once.
+* A window is waited for; a calendar quota only as long as the user allows; whatever asks for more than an hour parks
+  the destination.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+from headway.clock import Clock
+from headway.core.limits import SECOND
+from headway.core.status import LimitStatus
+from headway.engine.model import Ended, Ending
+from headway.events import Event, Waiting
+from headway.limiter import Limiter
+from headway.permit import Permit
+
+__all__ = ["Obstacle", "PermitQueue", "obstacle"]
+
+_AT_ONCE = 0.1
+_LOOK = 1.0
+_SAY_AGAIN = 10.0
+_PARKED = 3600.0
+
+
+@dataclass(frozen=True, slots=True)
+class Obstacle:
+    """The limit that a call waits for; `seconds` None where only a call in flight, or another process, can tell."""
+
+    limit: str
+    kind: str
+    seconds: float | None
+
+
+def obstacle(statuses: Iterable[LimitStatus], names: frozenset[str] | None) -> Obstacle | None:
+    """What stands in the way longest, among the limits that a call needs."""
+    worst: Obstacle | None = None
+    for status in statuses:
+        if names is not None and status.name not in names:
+            continue
+        seconds = status.next_free
+        if status.paused is not None:
+            seconds = max(status.paused, seconds or 0.0)
+        if seconds == 0:
+            continue
+        found = Obstacle(status.name, status.kind, seconds)
+        if worst is None or (seconds or 0.0) > (worst.seconds or 0.0):
+            worst = found
+    return worst
+
+
+class PermitQueue:
+    """Takes permits for one kind of call."""
+
+    def __init__(
+        self,
+        limiter: Limiter,
+        *,
+        account: str,
+        names: frozenset[str] | None,
+        priority: str,
+        wait_for_quota: float,
+        clock: Clock,
+        tell: Callable[[Event], None],
+    ) -> None:
+        self._limiter = limiter
+        self._account = account
+        self._names = names
+        self._priority = priority
+        self._wait_for_quota = wait_for_quota
+        self._clock = clock
+        self._tell = tell
+
+    async def take(self, stop: asyncio.Future[None]) -> Permit | Ended | None:
+        """A permit; why there is none; None when `stop` was set first."""
+        if stop.done():
+            return None
+        asked = asyncio.ensure_future(self._limiter.acquire_async(priority=self._priority, limits=self._names))
+        kept = False
+        try:
+            ended = await self._watch(asked, stop)
+            if ended is None and asked.done() and not stop.done():
+                kept = True
+                return asked.result()
+            return ended
+        finally:
+            if not kept:
+                await _withdraw(asked)
+
+    async def _watch(self, asked: asyncio.Future[Permit], stop: asyncio.Future[None]) -> Ended | None:
+        both: Sequence[asyncio.Future[object]] = (asked, stop)  # type: ignore[assignment]
+        await asyncio.wait(both, timeout=_AT_ONCE, return_when=asyncio.FIRST_COMPLETED)
+        began = self._now()
+        said: tuple[str, float] | None = None
+        while not asked.done() and not stop.done():
+            found = obstacle(self._limiter.snapshot(), self._names)
+            if found is not None:
+                ended = self._worth(found, self._now() - began)
+                if ended is not None:
+                    return ended
+                if said is None or said[0] != found.limit or self._now() - said[1] >= _SAY_AGAIN:
+                    said = (found.limit, self._now())
+                    self._tell(Waiting(self._account, found.limit, found.seconds))
+            await asyncio.wait(both, timeout=_LOOK, return_when=asyncio.FIRST_COMPLETED)
+        return None
+
+    def _worth(self, found: Obstacle, waited: float) -> Ended | None:
+        """Why this is not worth waiting for; None if it is."""
+        if found.seconds is None:
+            return None
+        allowed = self._wait_for_quota - waited
+        quota = found.kind == "quota"
+        if found.seconds <= (allowed if quota else max(_PARKED, allowed)):
+            return None
+        wall = self._clock.wall_ns() / SECOND
+        until = datetime.fromtimestamp(wall, UTC) + timedelta(seconds=found.seconds)
+        what = "the quota is used up" if quota else "the platform asks for a long pause"
+        return Ended(Ending.QUOTA, f"{self._account}: {what} ({found.limit})", until)
+
+    def _now(self) -> float:
+        return self._clock.monotonic_ns() / SECOND
+
+
+async def _withdraw(asked: asyncio.Future[Permit]) -> None:
+    """Give up an acquisition; a permit that was granted meanwhile goes back unused."""
+    asked.cancel()
+    with suppress(asyncio.CancelledError):
+        permit = await asked
+        permit.cancel()

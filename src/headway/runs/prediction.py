@@ -1,0 +1,96 @@
+"""How long a number of calls takes: the very gate that a run uses, in virtual time.
+
+Pure: no clock is read, the instants are made here. The calls are all of one kind, always ready, and
+at most `room` of them are in flight; each takes `latency` seconds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from heapq import heappop, heappush
+
+from headway.core.gate import Gate, Ticket
+from headway.core.limits import SECOND, Limit, Quota, nanoseconds
+from headway.core.quota import QuotaMeter
+
+__all__ = ["Prediction", "predict", "quota_of"]
+
+
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """Seconds from the first call to the last reply, and the limit that held the calls up longest ('' for none)."""
+
+    seconds: float
+    binding_limit: str
+
+
+def predict(
+    calls: int,
+    limits: Iterable[Limit],
+    *,
+    latency: float,
+    room: int,
+    wall: float,
+    share: float = 1.0,
+    reserve: int = 0,
+    pacing: str | None = None,
+    used: Mapping[str, int] | None = None,
+) -> Prediction:
+    """Run the gate for so many calls. `wall` is now in Unix seconds; `used` the calls of each quota used before."""
+    gate = Gate(limits, share=share, reserve=reserve, pacing=pacing)
+    start = nanoseconds(wall)
+    for name, count in (used or {}).items():
+        meter = gate.meters.get(name)
+        if isinstance(meter, QuotaMeter):
+            meter.roll(0, start)
+            meter.foreign = max(0, count)
+    return _Simulation(gate, start, nanoseconds(latency), max(1, room)).run(calls)
+
+
+class _Simulation:
+    def __init__(self, gate: Gate, start: int, latency: int, room: int) -> None:
+        self._gate = gate
+        self._start = start
+        self._latency = latency
+        self._room = room
+        self._waited: dict[str, int] = {}
+        self._now = 0
+
+    def run(self, calls: int) -> Prediction:
+        gate, latency = self._gate, self._latency
+        flying: list[tuple[int, int, Ticket]] = []
+        left, number = calls, 0
+        while left or flying:
+            wake: int | None = None
+            if left and len(flying) < self._room:
+                ticket = gate.request()
+                poll = gate.poll(self._now, self._start + self._now)
+                if poll.granted:
+                    left -= 1
+                    number += 1
+                    heappush(flying, (self._now + latency, number, ticket))
+                    continue
+                wake = poll.wake
+                self._note(ticket, wake)
+                gate.abandon(ticket)
+            back = flying[0][0] if flying else None
+            at = min((instant for instant in (wake, back) if instant is not None), default=None)
+            if at is None:
+                break  # nothing can ever free a place: a limit without an end of its own
+            self._now = max(self._now, at)
+            while flying and flying[0][0] <= self._now:
+                gate.settle(heappop(flying)[2], self._now, self._start + self._now)
+        binding = max(self._waited, key=lambda name: self._waited[name], default="")
+        return Prediction(self._now / SECOND, binding)
+
+    def _note(self, ticket: Ticket, wake: int | None) -> None:
+        if wake is None:
+            return
+        _, name = self._gate.earliest(ticket, self._now, self._start + self._now)
+        self._waited[name] = self._waited.get(name, 0) + max(0, wake - self._now)
+
+
+def quota_of(limits: Iterable[Limit]) -> Quota | None:
+    """The calendar quota among some limits, if there is one."""
+    return next((limit for limit in limits if isinstance(limit, Quota)), None)
