@@ -37,15 +37,15 @@ ORDER BY lineage.of, a.token;
 UPDATE record SET letter = 2 WHERE id IN (SELECT value FROM json_each(:ids));
 
 -- name: replay_content
--- Copies of dead letters, for the run that sends them again.
+-- Copies of dead letters, for the run that sends them again; ids count on from the last one.
 INSERT INTO content (id, run, key, line, payload, original)
-SELECT :last + row_number() OVER (ORDER BY c.id), :run, c.key, c.line, c.payload, c.original
+SELECT :last + 1 + each.key, :run, c.key, c.line, c.payload, c.original
 FROM json_each(:ids) AS each CROSS JOIN content AS c ON c.id = each.value;
 
 -- name: replay_records
 -- Copies of dead letters, ready to be sent.
 INSERT INTO record (id, run, grp, size, origin)
-SELECT :last + row_number() OVER (ORDER BY r.id), :run, r.grp, r.size, r.id
+SELECT :last + 1 + each.key, :run, r.grp, r.size, r.id
 FROM json_each(:ids) AS each CROSS JOIN record AS r ON r.id = each.value;
 
 -- name: count_keyless
@@ -68,15 +68,13 @@ DELETE FROM attempt WHERE record IN (SELECT value FROM json_each(:ids));
 -- Every record that a key meant, in runs whose source was read to its end.
 SELECT k.id
 FROM run CROSS JOIN keyed AS k ON k.run = run.number AND k.key = :key
-WHERE :run IS NULL OR run.id = :run
-ORDER BY k.id;
+WHERE :run IS NULL OR run.id = :run;
 
 -- name: find_loading
 -- Every record that a key means in runs that are still being read: there is no index yet.
 SELECT c.id
 FROM run CROSS JOIN content AS c ON c.id BETWEEN run.first_record AND run.last_record
-WHERE run.loaded = 0 AND c.run = run.number AND c.key = :key AND (:run IS NULL OR run.id = :run)
-ORDER BY c.id;
+WHERE run.loaded = 0 AND c.run = run.number AND c.key = :key AND (:run IS NULL OR run.id = :run);
 
 -- name: histories
 -- What happened to records.
