@@ -105,7 +105,9 @@ def _drafts(headers: Mapping[str, str]) -> list[Remaining | None]:
         limit, left, per, reset = policy.get("q"), said.get("r"), policy.get("w"), said.get("t")
         if limit and left is not None and left <= limit:
             kind = "daily" if per == 86_400 else "window"
-            found.append(Remaining(kind, limit, left, float(per) if per else None, None if reset is None else float(reset)))
+            found.append(
+                Remaining(kind, limit, left, float(per) if per else None, None if reset is None else float(reset))
+            )
     return found
 
 
