@@ -58,6 +58,27 @@ def test_durability_is_sqlites_synchronous_and_the_log_is_written_ahead(tmp_path
         assert conn.execute("PRAGMA foreign_keys").fetchone() == (1,)
 
 
+def test_a_missing_file_is_refused_where_one_only_looks(tmp_path, schema):
+    with pytest.raises(UsageError, match=r"there is no file .*c\.db with colours"):
+        open_database(tmp_path / "c.db", schema, create=False)
+    assert not (tmp_path / "c.db").exists()
+    open_database(tmp_path / "c.db", schema).close()
+    open_database(tmp_path / "c.db", schema, create=False).close()
+
+
+def test_a_file_that_cannot_be_written_is_one_clear_line(tmp_path, schema):
+    with closing(open_database(tmp_path / "c.db", schema)) as conn:
+        conn.execute("PRAGMA query_only=ON")
+        with pytest.raises(UsageError, match=r"c\.db cannot be written"):
+            insert_within_a_transaction(conn, 1)
+
+
+def test_an_old_sqlite_is_refused(tmp_path, schema, monkeypatch):
+    monkeypatch.setattr(sqlite3, "sqlite_version_info", (3, 31, 1))
+    with pytest.raises(UsageError, match=r"needs 3\.37"):
+        open_database(tmp_path / "c.db", schema)
+
+
 def test_an_unknown_durability_is_refused(tmp_path, schema):
     with pytest.raises(UsageError, match="choose normal or full"):
         open_database(tmp_path / "c.db", schema, durability="maximal")

@@ -33,6 +33,7 @@ Durability = Literal["normal", "full"]
 Neither loses anything when only the process dies.
 """
 
+_OLDEST = (3, 37, 0)  # STRICT tables
 _PRIVATE_FILE = 0o600
 _PRIVATE_DIRECTORY = 0o700
 _OTHERS = stat.S_IRWXG | stat.S_IRWXO
@@ -68,17 +69,25 @@ def open_database(
     *,
     durability: Durability = "normal",
     busy_timeout: float = 30.0,
+    create: bool = True,
 ) -> sqlite3.Connection:
     """Open the file at `path`, or create it (mode 0600, missing directories 0700), and bring it to this version.
 
-    `busy_timeout` is how many seconds a transaction waits for another process's. The connection may be used by any
-    thread, by one at a time. Raises UsageError (not ours, not writable, no space, corrupt) and StateVersionError (of a
-    newer Headway); the caller closes the connection.
+    `busy_timeout` is how many seconds a transaction waits for another process's; `create=False` refuses a missing file.
+    The connection may be used by any thread, by one at a time. Raises UsageError (not ours, not writable, no space,
+    corrupt) and StateVersionError (of a newer Headway); the caller closes the connection.
     """
     if durability not in {"normal", "full"}:
         raise UsageError(f"unknown durability {durability!r}: choose normal or full")
+    if sqlite3.sqlite_version_info < _OLDEST:
+        raise UsageError(f"this Python brings SQLite {sqlite3.sqlite_version}, Headway needs 3.37: use a newer Python")
     file = Path(path)
-    _create(file, schema)
+    if create:
+        _create(file, schema)
+    elif not file.exists():
+        raise UsageError(f"there is no file {file} with {schema.name}: name the right one, or begin with a first run")
+    if file.is_dir():
+        raise UsageError(f"{file} is a directory: name a file in it for the {schema.name}")
     try:
         conn = sqlite3.connect(file, timeout=busy_timeout, isolation_level=None, check_same_thread=False)
     except sqlite3.Error as error:
@@ -135,8 +144,6 @@ def _create(file: Path, schema: Schema) -> None:
             os.close(os.open(file, os.O_RDWR | os.O_CREAT | os.O_EXCL, _PRIVATE_FILE))
     except OSError as error:
         raise UsageError(f"cannot create {file} for the {schema.name}: {error.strerror or error}") from error
-    if file.is_dir():
-        raise UsageError(f"{file} is a directory: name a file in it for the {schema.name}")
 
 
 def _check_ours(conn: sqlite3.Connection, file: Path, schema: Schema, known: int) -> None:

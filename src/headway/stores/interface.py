@@ -69,7 +69,7 @@ class RunStore(Protocol):
         """The books counted anew; raises LedgerError if they do not balance."""
 
     def lock_run(self, run: str) -> RunLock:
-        """Work on a run alone; raises RunLocked while another live process does."""
+        """Work on a run alone; raises RunLocked while a live process does, be it this one."""
 
 
 class LoadStore(Protocol):

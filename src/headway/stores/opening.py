@@ -11,10 +11,11 @@ from headway.stores.interface import Store
 __all__ = ["open_store"]
 
 
-def open_store(url: str | os.PathLike[str], durability: Durability = "normal") -> Store:
+def open_store(url: str | os.PathLike[str], durability: Durability = "normal", *, create: bool = True) -> Store:
     """Open the store at a path or URL (`sqlite:///relative.db`, `sqlite:////absolute.db`), creating a missing one.
 
-    Raises UsageError (unknown kind, not a store, not writable) and StateVersionError (of a newer Headway).
+    `create=False` refuses a missing one, for commands that only look. Raises UsageError (unknown kind, not a store, not
+    writable) and StateVersionError (of a newer Headway).
     """
     from headway.stores.sqlite.store import SqliteStore
 
@@ -27,4 +28,4 @@ def open_store(url: str | os.PathLike[str], durability: Durability = "normal") -
     path = rest.removeprefix("/")
     if not rest.startswith("/") or not path:
         raise UsageError(f"{text}: a store's file is missing, write sqlite:///relative.db or sqlite:////absolute.db")
-    return SqliteStore(path, durability=durability)
+    return SqliteStore(path, durability=durability, create=create)

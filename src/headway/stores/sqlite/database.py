@@ -50,6 +50,7 @@ class Database:
         path: str | os.PathLike[str],
         *,
         durability: Durability,
+        create: bool,
         clock: Callable[[], float],
         me: process.Process,
         alive: Callable[[int, str], bool],
@@ -62,7 +63,7 @@ class Database:
         self._holder = f"{me.pid}-{secrets.token_hex(6)}"
         self._numbers: dict[str, int] = {}
         self._loaded: set[int] = set()
-        self._conn = open_database(path, SCHEMA, durability=durability)
+        self._conn = open_database(path, SCHEMA, durability=durability, create=create)
         self._conn.execute(f"PRAGMA cache_size=-{_CACHE_KIB}")
         self._conn.execute(f"PRAGMA wal_autocheckpoint={_CHECKPOINT_PAGES}")
         self._conn.execute(f"PRAGMA journal_size_limit={_WAL_BYTES}")

@@ -98,7 +98,7 @@ class Runs(Database):
         return counted
 
     def lock_run(self, run: str) -> SqliteRunLock:
-        """Work on a run alone; raises RunLocked while another live process (or store of this one) does.
+        """Work on a run alone; raises RunLocked while a live process does, also this one and through this store.
 
         A dead process of this machine is recognised at once, one of another machine after a minute's silence.
         """
@@ -109,7 +109,7 @@ class Runs(Database):
             if row is not None:
                 pid, start, host, holder, since, beat = row
                 silent = host != self._host and now - beat > _SILENCE
-                if holder != self._holder and not silent and not self._void(pid, start, host, holder):
+                if not silent and not self._void(pid, start, host, holder):
                     raise RunLocked(_locked(run, pid, host, since))
             self._execute(_Q["take_lock"], number, *self._me, self._host, self._holder, now, now)
         return SqliteRunLock(self, run, number)

@@ -23,8 +23,11 @@ class SqliteStore(Letters, Claims, Jobs, Cache):
         path: str | os.PathLike[str],
         *,
         durability: Durability = "normal",
+        create: bool = True,
         clock: Callable[[], float] = time.time,
         me: process.Process | None = None,
         alive: Callable[[int, str], bool] = process.alive,
     ) -> None:
-        super().__init__(path, durability=durability, clock=clock, me=me or process.identity(), alive=alive)
+        super().__init__(
+            path, durability=durability, create=create, clock=clock, me=me or process.identity(), alive=alive
+        )
