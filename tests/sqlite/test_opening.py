@@ -199,6 +199,7 @@ def _open(file, directory, results):
         results.put(conn.execute("SELECT count(*) FROM colour").fetchone()[0])
 
 
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")  # Python 3.12 warns of threads of other tests
 def test_processes_that_open_a_new_file_at_once_migrate_it_once(tmp_path, schema):
     make_schema(tmp_path / "migrations", FIRST, SECOND)
     spawn = multiprocessing.get_context("fork")

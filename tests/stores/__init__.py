@@ -1,3 +1,4 @@
 import pytest
 
-pytest.register_assert_rewrite("tests.stores.contract")
+for part in ("acting", "contract_runs", "contract_claims", "contract_letters"):
+    pytest.register_assert_rewrite(f"tests.stores.{part}")

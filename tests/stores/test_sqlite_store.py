@@ -14,15 +14,19 @@ from pathlib import Path
 
 import pytest
 
-from headway.errors import LedgerError, StateVersionError, UsageError
+from headway.errors import LedgerError, RunLocked, StateVersionError, UsageError
 from headway.sqlite.opening import open_database
 from headway.stores.model import Done, Ledger, Loaded, RunConfig
 from headway.stores.opening import open_store
 from headway.stores.sqlite import database
 from headway.stores.sqlite.store import SqliteStore
-from tests.stores.contract import CONTACTS, StoreContract, bad, die, keys, loaded, rows, settle
+from tests.stores.acting import CONTACTS, bad, die, keys, loaded, rows, settle
+from tests.stores.contract import StoreContract
 
 FORK = multiprocessing.get_context("fork")
+pytestmark = pytest.mark.filterwarnings(
+    "ignore:.*fork.*:DeprecationWarning"
+)  # Python 3.12 warns of threads of other tests
 
 
 class TestSqliteStore(StoreContract):
@@ -188,6 +192,25 @@ def test_books_that_do_not_agree_with_the_records_are_an_internal_error(tmp_path
 
 
 # Processes
+
+
+def test_a_holder_on_another_machine_is_believed_until_it_is_silent(world):
+    here, there = world.open(1), world.open(2)
+    there._host = "elsewhere"
+    run = loaded(here, "a")
+    lock = there.lock_run(run)
+    there.claim(run, lease=600)
+    world.kill(2)  # a number of another machine means nothing here
+    world.now += 50
+    lock.heartbeat()
+    world.now += 60
+    with pytest.raises(RunLocked, match="process 2 on elsewhere"):
+        here.lock_run(run)
+    assert here.recover(run, unknown_is_dead=False).count == 0
+    world.now += 1
+    here.lock_run(run)
+    with pytest.raises(RunLocked, match="taken over"):
+        lock.heartbeat()
 
 
 def deliver_all(file, run, barrier, results):

@@ -94,15 +94,7 @@ def open_database(
         raise explain(error, str(file)) from error
     try:
         with translated(conn, str(file)):
-            steps = schema.steps()
-            with _snapshot(conn):
-                _check_ours(conn, file, schema, len(steps))
-            _tighten(file, schema)
-            conn.execute(f"PRAGMA page_size={schema.page_size:d}")  # does nothing to a file that has pages
-            _write_ahead(conn, busy_timeout)
-            conn.execute(f"PRAGMA synchronous={durability.upper()}")
-            _migrate(conn, file, schema, steps)
-            conn.execute("PRAGMA foreign_keys=ON")
+            _prepare(conn, file, schema, durability, busy_timeout)
     except BaseException:
         conn.close()
         raise
@@ -144,6 +136,18 @@ def _create(file: Path, schema: Schema) -> None:
             os.close(os.open(file, os.O_RDWR | os.O_CREAT | os.O_EXCL, _PRIVATE_FILE))
     except OSError as error:
         raise UsageError(f"cannot create {file} for the {schema.name}: {error.strerror or error}") from error
+
+
+def _prepare(conn: sqlite3.Connection, file: Path, schema: Schema, durability: Durability, patience: float) -> None:
+    steps = schema.steps()
+    with _snapshot(conn):
+        _check_ours(conn, file, schema, len(steps))
+    _tighten(file, schema)
+    conn.execute(f"PRAGMA page_size={schema.page_size:d}")  # does nothing to a file that has pages
+    _write_ahead(conn, patience)
+    conn.execute(f"PRAGMA synchronous={durability.upper()}")
+    _migrate(conn, file, schema, steps)
+    conn.execute("PRAGMA foreign_keys=ON")
 
 
 def _check_ours(conn: sqlite3.Connection, file: Path, schema: Schema, known: int) -> None:
