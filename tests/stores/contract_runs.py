@@ -135,6 +135,13 @@ class RunContract:
             store.finish_load(run)
         assert store.audit(run) == Ledger(read=5, dead=1, pending=4)
 
+    @pytest.mark.parametrize("policy", ["last", "first", "fail"])
+    def test_rows_without_a_key_have_no_duplicates(self, world, policy):
+        store = world.open()
+        run = store.create_run(CONTACTS)
+        store.load(run, rows("", "a", "", ""), [bad(6), bad(7, "a"), bad(8, "a")], "p1", policy)
+        assert store.finish_load(run) == LoadCounts(read=7, ready=4, dead=3, skipped=0)
+
     def test_a_bad_row_is_a_dead_letter_and_displaces_no_good_one(self, world):
         store = world.open()
         run = store.create_run(CONTACTS)
