@@ -1,10 +1,10 @@
-"""Named accounts in headway.toml, and how a destination is written.
+r"""Named accounts in headway.toml, and how a destination is written.
 
 Rules:
 * `hubspot:contacts` is the platform's default account, whose credential comes from the environment;
   `hubspot/portal-12:contacts` is the one that headway.toml describes as `[accounts.portal-12]`.
 * headway.toml is looked for in the working directory, then in the user's configuration directory
-  ($XDG_CONFIG_HOME/headway, ~/.config/headway; %APPDATA%\\headway on Windows). The first that describes the account
+  ($XDG_CONFIG_HOME/headway, ~/.config/headway; %APPDATA%\headway on Windows). The first that describes the account
   counts. Directories above the working directory are not searched: where a credential comes from must be plain to see.
 * A file says where a credential is (`token_env`, `token_file`, `token_command`), never the credential itself.
 """
@@ -16,7 +16,7 @@ import re
 import sys
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from headway.errors import UsageError
@@ -123,41 +123,51 @@ def _checked(platform: str, name: str, table: object, path: Path) -> AccountConf
     where = f"{path}: [accounts.{name}]"
     if not isinstance(table, dict):
         raise UsageError(f"{where}: must be a table")
+    _check_names(table, where)
+    if str(table.get("platform", platform)).lower() != platform:
+        raise UsageError(f"{where}: is an account of {table['platform']}, not of {platform}")
+    reserve = table.get("reserve", 0)
+    if isinstance(reserve, bool) or not isinstance(reserve, int) or reserve < 0:
+        raise UsageError(f"{where}: reserve must be a whole number of calls, not {reserve!r}")
+    file = _text(table, "token_file", where)
+    return AccountConfig(
+        platform,
+        name,
+        tier=_text(table, "tier", where) or "",
+        share=parse_share(table.get("share", 1.0), where),
+        reserve=reserve,
+        time_zone=_text(table, "time_zone", where),
+        base_url=_text(table, "base_url", where),
+        token_env=_text(table, "token_env", where),
+        token_file=None if file is None else path.parent / Path(file).expanduser(),
+        token_command=_command(table, where),
+        where=where,
+    )
+
+
+def _check_names(table: Mapping[str, object], where: str) -> None:
     known = ("platform", "tier", "share", "reserve", "time_zone", "base_url", *_WAYS)
     for key in table:
         if key in {"token", "api_key", "password", "secret"}:
             raise UsageError(f"{where}: keep credentials out of this file: use token_env, token_file or token_command")
         if key not in known:
             raise UsageError(f"{where}: unknown setting {key!r}{did_you_mean(key, known)}")
-    if str(table.get("platform", platform)).lower() != platform:
-        raise UsageError(f"{where}: is an account of {table['platform']}, not of {platform}")
     ways = [way for way in _WAYS if way in table]
     if len(ways) > 1:
         raise UsageError(f"{where}: give only one of {', '.join(ways)}")
-    config = AccountConfig(platform, name, where=where)
-    for key in ("tier", "time_zone", "base_url", "token_env"):
-        if key in table:
-            config = replace(config, **{key: _text(table[key], key, where)})
-    if "share" in table:
-        config = replace(config, share=parse_share(table["share"], where))
-    reserve = table.get("reserve", 0)
-    if isinstance(reserve, bool) or not isinstance(reserve, int) or reserve < 0:
-        raise UsageError(f"{where}: reserve must be a whole number of calls, not {reserve!r}")
-    return replace(config, reserve=reserve, **_credential(table, where, path))
 
 
-def _credential(table: Mapping[str, object], where: str, path: Path) -> dict[str, Path | str | tuple[str, ...]]:
-    if "token_file" in table:
-        return {"token_file": path.parent / Path(_text(table["token_file"], "token_file", where)).expanduser()}
+def _command(table: Mapping[str, object], where: str) -> str | tuple[str, ...] | None:
     command = table.get("token_command")
-    if command is None:
-        return {}
     if isinstance(command, list) and command and all(isinstance(word, str) for word in command):
-        return {"token_command": tuple(command)}
-    return {"token_command": _text(command, "token_command", where)}
+        return tuple(command)
+    return _text(table, "token_command", where)
 
 
-def _text(value: object, key: str, where: str) -> str:
+def _text(table: Mapping[str, object], key: str, where: str) -> str | None:
+    value = table.get(key)
+    if key not in table:
+        return None
     if not isinstance(value, str) or not value.strip():
         raise UsageError(f"{where}: {key} must be a text, not {value!r}")
     return value

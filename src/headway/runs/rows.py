@@ -48,6 +48,7 @@ class Rows:
         normalise: Callable[[str], str],
         *,
         clear_blanks: bool = False,
+        key_travels: bool = True,
         checker: Checker | None = None,
     ) -> None:
         self.checker = checker
@@ -55,6 +56,7 @@ class Rows:
         self._key = key
         self._normalise = normalise
         self._clear = clear_blanks
+        self._key_travels = key_travels
 
     def convert(self, batch: Batch) -> tuple[list[Loaded], list[BadRow]]:
         """Records and bad rows of one batch. Raises MappingError where the map itself is at fault."""
@@ -83,15 +85,18 @@ class Rows:
             kept = {
                 name: value
                 for name, value in values.items()
-                if value is not None and (value.__class__ is not str or (value and not value.isspace()))  # type: ignore[attr-defined]
+                if value is not None and (value.__class__ is not str or (value and not value.isspace()))
             }
         if self.checker is not None:
             fault = self.checker(kept)
             if fault is not None:
                 return BadRow(line, key, fault.code, f"line {line}: {fault.message}", _original(row))
+        told = original is None and (len(kept) == len(values) or _told(values))
+        if not self._key_travels:
+            kept.pop(self._key, None)
+            told = False
         try:
             payload = _encode(kept)
-            told = original is None and (len(kept) == len(values) or _told(values))
             return Loaded(key, payload, line, "", None if told else _original(row))
         except (TypeError, ValueError, OverflowError) as error:
             return BadRow(line, key, NOT_JSON, f"line {line}: a value that JSON has no form for: {error}", b"{}")

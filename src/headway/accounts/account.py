@@ -1,0 +1,245 @@
+"""An account: who we are on a platform, and the limits that this means.
+
+Rules:
+* The account's identity is what the platform says it is, never a name of ours or a directory: two names for one
+  portal are one budget. Where the platform has not told yet, the credential's hash stands in.
+* The base URL belongs to the identity: a mock is never the real portal.
+* A limit that the platform counts per app or key hangs on the credential, one that it counts per account on the
+  identity. Calls made before the identity was known are charged to the latter as soon as it is.
+"""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from headway.accounts.config import AccountConfig, parse_share, read_account
+from headway.accounts.credentials import checked, credential_hash, find_credential
+from headway.accounts.places import default_state
+from headway.accounts.registry import Platform
+from headway.accounts.registry import platform as platform_named
+from headway.core.limits import Limit, Quota
+from headway.errors import UsageError
+from headway.events import Event, Observer
+from headway.limiter import Limiter
+from headway.platforms import catalog_reader
+from headway.platforms.connector import Connector, Identity
+
+__all__ = ["Account", "Destination", "account", "configured"]
+
+_UNSET = "UTC"
+
+
+class Account:
+    """A credential, a tier and a base URL, with the limiter that follows from them. Made by `account`.
+
+    `account["contacts"]` is a destination. One account may serve several threads and event loops; `close` gives its
+    lent places back.
+    """
+
+    def __init__(
+        self,
+        config: AccountConfig,
+        token: str,
+        *,
+        state: str | Path | None = None,
+        pacing: str | None = None,
+        timeout: float = 30.0,
+    ) -> None:
+        self.platform = config.platform
+        self.api: Platform = platform_named(config.platform)
+        self.profile = catalog_reader.load(config.platform)
+        self.tier = self.profile.tier(config.tier or None)
+        self.config = config
+        self.base_url = _base_url(config.base_url or self.profile.base_url)
+        self.timeout = timeout
+        self.name = f"{config.platform}/{config.name}" if config.name else config.platform
+        self.identity: Identity | None = None
+        self.credential = credential_hash(token)
+        self._token = token
+        self._state = default_state() if state is None else str(state)
+        self._pacing = pacing
+        self._lock = threading.Lock()
+        self._limiter: Limiter | None = None
+        self._observers: list[Observer] = []
+
+    def __repr__(self) -> str:
+        return f"<Account {self.name} at {self.base_url}, tier {self.tier.name}>"
+
+    def __getitem__(self, object_type: str) -> Destination:
+        return Destination(self, object_type)
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """The header fields that carry the credential; never to be shown."""
+        return dict(self.api.headers(self._token))
+
+    @property
+    def limiter(self) -> Limiter:
+        """The account's limits, shared with every process of this machine; made when first asked for."""
+        with self._lock:
+            if self._limiter is None:
+                known = self.identity is not None
+                entries = [entry for entry in self.tier.limits if known or entry.scope == "credential"]
+                self._limiter = Limiter(
+                    *(entry.limit(self.time_zone) for entry in entries),
+                    name=self.name,
+                    state=self._state,
+                    keys={entry.name: self._key(entry.scope, entry.name) for entry in entries},
+                    share=self.config.share,
+                    reserve=self.config.reserve,
+                    pacing=self._pacing,
+                    linger=max(30.0, self.timeout),
+                    observer=self._tell,
+                )
+            return self._limiter
+
+    @property
+    def time_zone(self) -> str:
+        """The zone of the account's midnight."""
+        return self.config.time_zone or (self.identity.time_zone if self.identity is not None else _UNSET)
+
+    @property
+    def limits(self) -> tuple[Limit, ...]:
+        """All limits of the tier, as they are for this account."""
+        return self.tier.limits_for(self.time_zone)
+
+    def learn(self, identity: Identity) -> tuple[str, ...]:
+        """The platform said who we are: the limits of the whole account begin to count.
+
+        Returns the names of the limits added just now, to which the calls made before are to be charged.
+        """
+        with self._lock:
+            if self.identity is not None:
+                return ()
+            self.identity = identity
+            limiter = self._limiter
+            if limiter is None:
+                return ()
+            added = [entry for entry in self.tier.limits if entry.scope != "credential"]
+            for entry in added:
+                limiter.add(entry.limit(self.time_zone), self._key(entry.scope, entry.name))
+            return tuple(entry.name for entry in added)
+
+    def route(self, path: str) -> frozenset[str]:
+        """The limits that a call to this path counts against, as far as they are known already."""
+        return self.profile.route(path) & frozenset(self.limiter.limits)
+
+    def observe(self, observer: Observer) -> None:
+        """Tell this observer what the limits do, until `forget`."""
+        self._observers.append(observer)
+
+    def forget(self, observer: Observer) -> None:
+        """Tell it nothing more."""
+        if observer in self._observers:
+            self._observers.remove(observer)
+
+    def close(self) -> None:
+        """Give lent places back; permits are refused from now on. Idempotent."""
+        with self._lock:
+            if self._limiter is not None:
+                self._limiter.close()
+
+    def _tell(self, event: Event) -> None:
+        for observer in tuple(self._observers):
+            observer(event)
+
+    def _key(self, scope: str, limit: str) -> str:
+        who = f"credential:{self.credential}"
+        if scope != "credential" and self.identity is not None:
+            who = f"account:{self.identity.account_id}"
+        return f"{self.platform}|{_host(self.base_url)}|{who}|{limit}"
+
+
+class Destination:
+    """One kind of object of one account."""
+
+    def __init__(self, owner: Account, object_type: str) -> None:
+        self.account = owner
+        self.object_type = object_type
+
+    def __str__(self) -> str:
+        return f"{self.account.name}:{self.object_type}"
+
+    def __repr__(self) -> str:
+        return f"<Destination {self} at {self.account.base_url}>"
+
+    def connector(self, mode: str, key: str) -> Connector:
+        """How records travel there; raises UsageError for what the platform does not offer."""
+        return self.account.api.connector(self.object_type, mode, key)
+
+
+def account(
+    platform: str,
+    *,
+    token: str | None = None,
+    name: str = "",
+    tier: str | None = None,
+    share: float | str | None = None,
+    reserve: int | None = None,
+    base_url: str | None = None,
+    state: str | Path | None = None,
+    time_zone: str | None = None,
+    pacing: str | None = None,
+    timeout: float = 30.0,
+) -> Account:
+    """An account on a platform.
+
+    `token`: the credential; without it, that of the account `name` in headway.toml, or of the platform's environment
+    variable. `share`: the part of each limit to use (0.8 or "80%"); `reserve`: calls of the day to leave; `state`:
+    where the limits' state lives (default: per user); `time_zone`: of the quota's midnight, if not the platform's
+    word. Raises UsageError, also for missing credentials.
+    """
+    platform = platform.lower()
+    profile = catalog_reader.load(platform)
+    config = read_account(platform, name) if name and token is None else AccountConfig(platform, name)
+    config = configured(config, tier=tier, share=share, reserve=reserve, base_url=base_url, time_zone=time_zone)
+    _checked_zone(config)
+    profile.tier(config.tier or None)
+    given = checked(token, "token") if token is not None else find_credential(config, (profile.token_env,))
+    return Account(config, given, state=state, pacing=pacing, timeout=timeout)
+
+
+def configured(
+    config: AccountConfig,
+    *,
+    tier: str | None = None,
+    share: float | str | None = None,
+    reserve: int | None = None,
+    base_url: str | None = None,
+    time_zone: str | None = None,
+) -> AccountConfig:
+    """A configuration with some of its settings replaced; None leaves one as it is."""
+    if reserve is not None and (isinstance(reserve, bool) or reserve < 0):
+        raise UsageError(f"reserve must be a whole number of calls, not {reserve!r}")
+    return AccountConfig(
+        config.platform, config.name,
+        tier=config.tier if tier is None else tier,
+        share=config.share if share is None else parse_share(share, "share"),
+        reserve=config.reserve if reserve is None else reserve,
+        time_zone=time_zone or config.time_zone,
+        base_url=base_url or config.base_url,
+        token_env=config.token_env, token_file=config.token_file, token_command=config.token_command,
+        where=config.where,
+    )  # fmt: skip
+
+
+def _checked_zone(config: AccountConfig) -> None:
+    if config.time_zone is not None:
+        Quota(1, resets=f"00:00 {config.time_zone}")
+
+
+def _base_url(url: str) -> str:
+    parts = urlsplit(url)
+    if parts.scheme not in {"http", "https"} or not parts.hostname or parts.query or parts.fragment:
+        raise UsageError(f"base URL {url!r}: write http://host[:port] or https://host[:port]")
+    if parts.username or parts.password:
+        raise UsageError("base URL: keep credentials out of it")
+    return url.rstrip("/")
+
+
+def _host(base_url: str) -> str:
+    """What of a base URL belongs to the identity: host, port and path."""
+    parts = urlsplit(base_url)
+    return f"{parts.netloc.lower()}{parts.path}"

@@ -1,0 +1,170 @@
+"""What all runs have in common: how they are started and stopped, and what they open on the way."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from contextlib import AsyncExitStack
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from time import perf_counter
+
+from headway import redact, sources
+from headway.accounts.account import Destination, account
+from headway.accounts.config import parse_destination
+from headway.accounts.link import OpenAccount
+from headway.engine.model import Ended, Ending, Tally
+from headway.errors import MappingError, PermitTimeout
+from headway.events import Note, Observer, RunFinished
+from headway.platforms.connector import Connector
+from headway.runs.driving import Driver
+from headway.runs.options import Options
+from headway.runs.report import Report, report
+from headway.runs.rows import Rows
+from headway.runs.schemas import SchemaCheck
+from headway.runs.session import Session
+from headway.sources.model import Source
+from headway.sources.nearest import did_you_mean
+from headway.sqlite.opening import Durability
+from headway.stores.interface import Store
+
+__all__ = ["DEFAULT_STORE", "Job", "SourceSpec"]
+
+DEFAULT_STORE = ".headway/records.db"
+
+SourceSpec = str | os.PathLike[str] | Iterable[object]
+
+
+class Job:
+    """One run, about to be worked on. `Sync` makes it from a source, `resume` and `replay_dead` from the store."""
+
+    def __init__(
+        self,
+        options: Options | None,
+        destination: str | Destination,
+        *,
+        store: str | os.PathLike[str] | None,
+        state: str | os.PathLike[str] | None,
+        durability: Durability,
+        observer: Observer | None,
+    ) -> None:
+        self._given = options
+        self._destination = destination
+        self._store_url = os.fspath(store) if store is not None else DEFAULT_STORE
+        self._state = None if state is None else os.fspath(state)
+        self._durability: Durability = durability
+        self._driver = Driver(observer)
+        self._run = ""
+
+    @property
+    def _options(self) -> Options:
+        assert self._given is not None
+        return self._given
+
+    @property
+    def run(self) -> str:
+        """The id of the run; '' before it began."""
+        return self._run
+
+    def start(self) -> Report:
+        """Load, then send, until it is done, stopped or paused."""
+        return self._driver.run(self.astart)
+
+    async def astart(self) -> Report:
+        """`start`, within an event loop."""
+        return await self._driver.drive(self._work)
+
+    def stop(self, exit_code: int = 130) -> None:
+        """Take no more permits and finish what is in flight; `start` then returns its report. From any thread."""
+        self._driver.stop(exit_code)
+
+    def abort(self) -> None:
+        """Leave at once: `start` raises KeyboardInterrupt, `astart` is cancelled; the store stays intact."""
+        self._driver.abort()
+
+    async def _work(self) -> Report:
+        raise NotImplementedError
+
+    # -- what runs open
+
+    def _open_source(self, spec: SourceSpec) -> Source:
+        options = self._options
+        return sources.open(
+            spec, encoding=options.encoding, delimiter=options.delimiter, query=options.query, spool=self._spool(),
+        )  # fmt: skip
+
+    def _spool(self) -> Path:
+        """Where standard input is kept until it is in the store."""
+        scheme, separator, path = self._store_url.partition(":///")
+        if separator and scheme != "sqlite":
+            return Path(DEFAULT_STORE).parent / "spool"
+        return Path(path or self._store_url).parent / "spool"
+
+    def _unspool(self, reopen: str) -> None:
+        """Remove a copy of standard input that is no longer needed."""
+        copy = Path(reopen)
+        if reopen and copy.name.startswith("spool-") and copy.parent == self._spool().absolute():
+            copy.unlink(missing_ok=True)
+
+    def _mapping(self, source: Source) -> sources.Mapping:
+        mapping = sources.Mapping.parse(self._options.map, source.columns)
+        key = self._options.key
+        if key not in mapping.columns:
+            mapping.close()
+            where = "the map gives" if self._options.map else f"{source.describe} has"
+            raise MappingError(f"--key {key}: {where} no column of that name{did_you_mean(key, mapping.columns)}")
+        return mapping
+
+    def _open_destination(self, stack: AsyncExitStack) -> Destination:
+        if isinstance(self._destination, Destination):
+            return self._destination
+        options = self._options
+        address = parse_destination(self._destination)
+        owner = account(
+            address.platform, name=address.account, tier=options.tier, share=options.share, reserve=options.reserve,
+            base_url=options.base_url, state=self._state,
+        )  # fmt: skip
+        stack.callback(owner.close)
+        return owner[address.object_type]
+
+    async def _link(self, stack: AsyncExitStack, store: Store, destination: Destination) -> OpenAccount:
+        link = OpenAccount(
+            destination.account, cache=store, observer=self._driver.tell, wait_for_quota=self._options.wait_for_quota
+        )
+        return await stack.enter_async_context(link)
+
+    async def _rows(
+        self, link: OpenAccount, store: Store, connector: Connector, mapping: sources.Mapping
+    ) -> tuple[Rows, SchemaCheck | None]:
+        """Check columns and key against the schema; what turns the source's rows into records."""
+        rows = Rows(
+            mapping, self._options.key, connector.normalise_key, clear_blanks=self._options.blank == "clear",
+            key_travels=getattr(connector, "key_travels", True),
+        )  # fmt: skip
+        if not self._options.check:
+            return rows, None
+        schema = SchemaCheck(link, connector, store, mapping.columns)
+        await schema.columns()
+        rows.checker = schema.rows()
+        return rows, schema
+
+    # -- sessions
+
+    def _session(self, store: Store, connector: Connector, began: float) -> Session:
+        driver = self._driver
+        return Session(
+            store, self._run, connector, self._options, tell=driver.tell, stopped=driver.stopped, hook=driver.drives,
+            began=began, code=driver.exit_code,
+        )  # fmt: skip
+
+    def _paused(self, store: Store, error: PermitTimeout, began: float) -> Report:
+        """The limits leave no call even for the schema: the run waits in the store."""
+        reason = redact.text(error)
+        until = None if error.earliest is None else datetime.now(UTC) + timedelta(seconds=error.earliest)
+        store.set_state(self._run, "paused", reason)
+        self._driver.tell(RunFinished(self._run, "paused", reason))
+        ended = Ended(Ending.QUOTA, reason, until)
+        return report(self._run, "paused", 5, store.ledger(self._run), Tally(), ended, perf_counter() - began)
+
+    def _note(self, text: str) -> None:
+        self._driver.tell(Note(text))

@@ -1,0 +1,142 @@
+"""Sync: a source into a destination, every record delivered or accounted for.
+
+    run = headway.Sync("contacts.csv", "hubspot:contacts", key="email")
+    print(run.plan())
+    report = run.start()
+
+Order of things: source, map and key are looked at first, then credentials, identity and schema; only then does a run
+begin. What is wrong with any of them ends it with nothing sent and nothing kept.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from contextlib import AsyncExitStack
+from time import perf_counter
+from typing import Literal
+
+from headway.accounts.account import Destination
+from headway.errors import PermitTimeout, UsageError
+from headway.events import Observer
+from headway.runs.job import Job, SourceSpec
+from headway.runs.loading import converted
+from headway.runs.options import Options
+from headway.runs.planning import measure, predicted, quota_state
+from headway.runs.report import Plan, Report
+from headway.sources.model import Source
+from headway.sqlite.opening import Durability
+from headway.stores.model import Duplicates, RunConfig
+from headway.stores.opening import open_store
+
+__all__ = ["Sync"]
+
+
+class Sync(Job):
+    """A run from a source to a destination.
+
+    `source`: a path, "-", a database's URL with `query`, or an iterable of dicts; `destination`: text like
+    "hubspot:contacts", or `account["contacts"]`; `key`: the destination's property that identifies a record.
+    `mode`: what the platform offers (upsert, insert, update, archive); `map`: columns to properties, as SQL
+    expressions; `blank`: "keep" leaves blank cells out, "clear" sends them; `duplicates`: which of several rows with
+    one key travels; `limit`: rows to read; `max_dead`: share of dead records that pauses the run; `wait_for_quota`:
+    seconds to wait for a quota's reset; `check`: whether to read the destination's schema first; `store`: path or URL
+    of the records; `state`: of the limits (default: per user). `observer` is told what happens.
+
+    Its methods raise UsageError, MappingError, SourceError, CredentialsError, RunLocked; see errors.py.
+    """
+
+    def __init__(
+        self,
+        source: SourceSpec,
+        destination: str | Destination,
+        *,
+        key: str,
+        mode: str = "upsert",
+        map: str | None = None,  # noqa: A002  # the name of the command's option
+        blank: Literal["keep", "clear"] = "keep",
+        duplicates: Duplicates = "last",
+        encoding: str | None = None,
+        delimiter: str | None = None,
+        query: str | None = None,
+        limit: int | None = None,
+        max_dead: float = 0.2,
+        wait_for_quota: float = 0.0,
+        check: bool = True,
+        store: str | os.PathLike[str] | None = None,
+        state: str | os.PathLike[str] | None = None,
+        base_url: str | None = None,
+        tier: str | None = None,
+        share: float | None = None,
+        durability: Durability = "normal",
+        observer: Observer | None = None,
+    ) -> None:
+        options = Options(
+            key, mode, map, blank, duplicates, encoding, delimiter, query, limit, max_dead, wait_for_quota, check,
+            base_url=base_url, tier=tier, share=share,
+        )  # fmt: skip
+        if isinstance(destination, Destination) and (base_url or tier or share is not None or state is not None):
+            raise UsageError("base_url, tier, share and state belong to the account: give them to headway.account")
+        super().__init__(options, destination, store=store, state=state, durability=durability, observer=observer)
+        self._source = source
+
+    def plan(self) -> Plan:
+        """What `start` would do; writes nothing to the platform."""
+        return self._driver.run(self.aplan)
+
+    async def aplan(self) -> Plan:
+        """`plan`, within an event loop."""
+        options = self._options
+        async with AsyncExitStack() as stack:
+            source = self._open_source(self._source)
+            mapping = stack.enter_context(self._mapping(source))
+            destination = self._open_destination(stack)
+            connector = destination.connector(options.mode, options.key)
+            store = open_store(self._store_url, self._durability)
+            stack.callback(store.close)
+            link = await self._link(stack, store, destination)
+            rows, schema = await self._rows(link, store, connector, mapping)
+            batches = converted(source, rows, limit=options.limit, schema=schema)
+            measured = await measure(batches, connector, options.duplicates)
+            owner = destination.account
+            self._unspool(source.reopen)
+            return predicted(
+                measured, owner.limits, owner.route(connector.call(()).path), wall=time.time(), latency=link.seconds,
+                share=owner.config.share, reserve=owner.config.reserve,
+                used=quota_state(owner.limiter.snapshot(), owner.limits), notes=source.notes,
+            )  # fmt: skip
+
+    async def _work(self) -> Report:
+        began = perf_counter()
+        options = self._options
+        async with AsyncExitStack() as stack:
+            source = self._open_source(self._source)
+            mapping = stack.enter_context(self._mapping(source))
+            destination = self._open_destination(stack)
+            connector = destination.connector(options.mode, options.key)
+            for note in source.notes:
+                self._note(note)
+            store = open_store(self._store_url, self._durability)
+            stack.callback(store.close)
+            config = self._config(source, destination)
+            try:
+                link = await self._link(stack, store, destination)
+                rows, schema = await self._rows(link, store, connector, mapping)
+            except PermitTimeout as error:
+                self._run = store.create_run(config)
+                return self._paused(store, error, began)
+            self._run = store.create_run(config)
+            session = self._session(store, connector, began)
+            batches = converted(source, rows, limit=options.limit, schema=schema, spent=session.tally.spent)
+            done = await session.work(link, batches)
+            if store.run(self._run).loaded:
+                self._unspool(source.reopen)
+            return done
+
+    def _config(self, source: Source, destination: Destination) -> RunConfig:
+        name = self._destination if isinstance(self._destination, str) else str(destination)
+        options = self._options.reading(source.columns)
+        return RunConfig(
+            source=source.describe, destination=name, options=options.kept(), account=destination.account.name,
+            fingerprint=source.fingerprint, reopen=source.reopen,
+        )  # fmt: skip
