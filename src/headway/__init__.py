@@ -1,0 +1,117 @@
+"""Headway: data into marketing APIs as fast as each platform allows, without a 429 that could have been foreseen.
+
+Everything public is here; modules are imported when a name is first used.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from headway.accounts.account import Account as Account
+    from headway.accounts.account import Destination as Destination
+    from headway.accounts.account import account as account
+    from headway.core.limits import Bucket as Bucket
+    from headway.core.limits import Concurrency as Concurrency
+    from headway.core.limits import Quota as Quota
+    from headway.core.limits import TokenBucket as TokenBucket
+    from headway.core.limits import Window as Window
+    from headway.core.status import LimitStatus as LimitStatus
+    from headway.errors import CredentialsError as CredentialsError
+    from headway.errors import ForkedLimiter as ForkedLimiter
+    from headway.errors import HeadwayError as HeadwayError
+    from headway.errors import LedgerError as LedgerError
+    from headway.errors import LimiterClosed as LimiterClosed
+    from headway.errors import MappingError as MappingError
+    from headway.errors import NeverGranted as NeverGranted
+    from headway.errors import PermitTimeout as PermitTimeout
+    from headway.errors import PlatformError as PlatformError
+    from headway.errors import RunLocked as RunLocked
+    from headway.errors import SourceError as SourceError
+    from headway.errors import StateVersionError as StateVersionError
+    from headway.errors import TransportError as TransportError
+    from headway.errors import UsageError as UsageError
+    from headway.limiter import Limiter as Limiter
+    from headway.permit import Permit as Permit
+    from headway.runs.report import Plan as Plan
+    from headway.runs.report import Report as Report
+    from headway.runs.sync import Sync as Sync
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "Account": "headway.accounts.account",
+    "Bucket": "headway.core.limits",
+    "Concurrency": "headway.core.limits",
+    "CredentialsError": "headway.errors",
+    "Destination": "headway.accounts.account",
+    "ForkedLimiter": "headway.errors",
+    "HeadwayError": "headway.errors",
+    "LedgerError": "headway.errors",
+    "LimitStatus": "headway.core.status",
+    "Limiter": "headway.limiter",
+    "LimiterClosed": "headway.errors",
+    "MappingError": "headway.errors",
+    "NeverGranted": "headway.errors",
+    "Permit": "headway.permit",
+    "PermitTimeout": "headway.errors",
+    "Plan": "headway.runs.report",
+    "PlatformError": "headway.errors",
+    "Quota": "headway.core.limits",
+    "Report": "headway.runs.report",
+    "RunLocked": "headway.errors",
+    "SourceError": "headway.errors",
+    "StateVersionError": "headway.errors",
+    "Sync": "headway.runs.sync",
+    "TokenBucket": "headway.core.limits",
+    "TransportError": "headway.errors",
+    "UsageError": "headway.errors",
+    "Window": "headway.core.limits",
+    "account": "headway.accounts.account",
+}
+
+__all__ = [  # plainly sorted
+    "Account",
+    "Bucket",
+    "Concurrency",
+    "CredentialsError",
+    "Destination",
+    "ForkedLimiter",
+    "HeadwayError",
+    "LedgerError",
+    "LimitStatus",
+    "Limiter",
+    "LimiterClosed",
+    "MappingError",
+    "NeverGranted",
+    "Permit",
+    "PermitTimeout",
+    "Plan",
+    "PlatformError",
+    "Quota",
+    "Report",
+    "RunLocked",
+    "SourceError",
+    "StateVersionError",
+    "Sync",
+    "TokenBucket",
+    "TransportError",
+    "UsageError",
+    "Window",
+    "__version__",
+    "account",
+]
+
+
+def __getattr__(name: str) -> Any:
+    home = _HOMES.get(name)
+    if home is None:
+        raise AttributeError(f"module 'headway' has no attribute {name!r}")
+    value = getattr(import_module(home), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -107,9 +107,7 @@ def test_only_the_bad_records_of_a_207_are_dead(bench):
 
 def test_one_poison_record_costs_at_most_fifteen_more_calls(bench):
     async def test(b):
-        b.platform.behave = lambda number, rows: (
-            word("poison", 0, 400) if any(row["n"] == 77 for row in rows) else None
-        )
+        b.platform.behave = lambda number, rows: word("poison", 0, 400) if any(row["n"] == 77 for row in rows) else None
         assert (await b.go()).ending is Ending.FINISHED
         assert b.books().dead == 1
         assert [letter.key for letter in b.store.dead()] == ["k77"]
@@ -158,9 +156,7 @@ def test_a_mapping_fault_of_a_single_batch_is_tried_in_halves_before_it_is_belie
 
 def test_a_mapping_fault_of_one_record_only_costs_that_record(bench):
     async def test(b):
-        b.platform.behave = lambda number, rows: (
-            word("mapping", 0, 400) if any(row["n"] == 7 for row in rows) else None
-        )
+        b.platform.behave = lambda number, rows: word("mapping", 0, 400) if any(row["n"] == 7 for row in rows) else None
         assert (await b.go()).ending is Ending.FINISHED
         books = b.books()
         assert (books.delivered, books.dead) == (999, 1)

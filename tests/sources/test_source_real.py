@@ -7,7 +7,7 @@ import pytest
 
 from headway import sources
 
-DATA = Path(__file__).parents[2] / "examples" / "data"
+DATA = Path(__file__).parents[2] / "src" / "headway" / "examples"
 
 
 @pytest.mark.parametrize(

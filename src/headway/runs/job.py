@@ -10,9 +10,10 @@ from pathlib import Path
 from time import perf_counter
 
 from headway import redact, sources
-from headway.accounts.account import Destination, account
+from headway.accounts.account import Account, Destination, account
 from headway.accounts.config import parse_destination
 from headway.accounts.link import OpenAccount
+from headway.core.status import LimitStatus
 from headway.engine.model import Ended, Ending, Tally
 from headway.errors import MappingError, PermitTimeout
 from headway.events import Note, Observer, RunFinished
@@ -23,6 +24,7 @@ from headway.runs.report import Report, report
 from headway.runs.rows import Rows
 from headway.runs.schemas import SchemaCheck
 from headway.runs.session import Session
+from headway.sources.corrected import corrected
 from headway.sources.model import Source
 from headway.sources.nearest import did_you_mean
 from headway.sqlite.opening import Durability
@@ -55,6 +57,7 @@ class Job:
         self._durability: Durability = durability
         self._driver = Driver(observer)
         self._run = ""
+        self._account: Account | None = None
 
     @property
     def _options(self) -> Options:
@@ -65,6 +68,10 @@ class Job:
     def run(self) -> str:
         """The id of the run; '' before it began."""
         return self._run
+
+    def limits(self) -> tuple[LimitStatus, ...]:
+        """How the account's limits stand now; empty before it is open. From any thread."""
+        return () if self._account is None else self._account.limiter.snapshot()
 
     def start(self) -> Report:
         """Load, then send, until it is done, stopped or paused."""
@@ -89,9 +96,10 @@ class Job:
 
     def _open_source(self, spec: SourceSpec) -> Source:
         options = self._options
-        return sources.open(
+        source = sources.open(
             spec, encoding=options.encoding, delimiter=options.delimiter, query=options.query, spool=self._spool(),
         )  # fmt: skip
+        return corrected(source)
 
     def _spool(self) -> Path:
         """Where standard input is kept until it is in the store."""
@@ -117,6 +125,7 @@ class Job:
 
     def _open_destination(self, stack: AsyncExitStack) -> Destination:
         if isinstance(self._destination, Destination):
+            self._account = self._destination.account
             return self._destination
         options = self._options
         address = parse_destination(self._destination)
@@ -125,6 +134,7 @@ class Job:
             base_url=options.base_url, state=self._state,
         )  # fmt: skip
         stack.callback(owner.close)
+        self._account = owner
         return owner[address.object_type]
 
     async def _link(self, stack: AsyncExitStack, store: Store, destination: Destination) -> OpenAccount:
