@@ -45,7 +45,7 @@ _STAGES = ("subscriber", "lead", "opportunity", "customer")
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """One sync of the demonstration: its report, the seconds it took at best, and the 429s that the platform counted."""
+    """One sync of the demonstration: its report, the least seconds possible, the 429s that the platform counted."""
 
     name: str
     report: Report
@@ -115,7 +115,8 @@ def demonstrate(
         jobs: list[tuple[str, Callable[[Observer], Job]]] = [
             ("universities → companies", lambda observer: Sync(
                 universities, "hubspot:companies", key="university_domain",
-                map="university_domain=domain, name=name, website=website, country=country", observer=observer, **shared,
+                map="university_domain=domain, name=name, website=website, country=country",
+                observer=observer, **shared,
             )),
             ("contacts → contacts", lambda observer: Sync(
                 people, "hubspot:contacts", key="email", observer=observer, **shared,

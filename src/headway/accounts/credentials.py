@@ -55,7 +55,7 @@ def _ask(config: AccountConfig) -> str:
     assert command is not None
     words = shlex.split(command) if isinstance(command, str) else list(command)
     try:
-        done = subprocess.run(  # noqa: S603  # the user's own configuration names it
+        done = subprocess.run(  # the user's own configuration names it
             words, capture_output=True, text=True, timeout=_COMMAND_SECONDS, check=False, stdin=subprocess.DEVNULL
         )
     except (OSError, subprocess.TimeoutExpired, ValueError) as error:

@@ -13,6 +13,7 @@ from headway.cli.values import DURATION, WINDOW
 from headway.errors import UsageError
 
 if TYPE_CHECKING:
+    from headway.demo import Part
     from headway.events import Observer
     from headway.runs.job import Job
     from headway.runs.report import Report
@@ -53,7 +54,7 @@ def mock(
     seed: int,
     json_: bool,
 ) -> None:
-    """Run the mock platform NAME (hubspot) until Ctrl-C.
+    r"""Run the mock platform NAME (hubspot) until Ctrl-C.
 
     It stores what it is sent, in memory; GET /_mock/stats tells what it counted.
 
@@ -119,17 +120,24 @@ def demo(contacts: int, window: tuple[int, float] | None, latency: float, quiet:
 
     parts = demonstrate(perform, contacts=contacts, window=window, latency=latency)
     if json_:
-        emit([
-            {"name": part.name, "records": part.report.delivered, "skipped": part.report.skipped, "dead": part.report.dead,
-             "calls": part.report.requests, "seconds": part.report.seconds, "best_seconds": part.best,
-             "rejections": part.rejections} for part in parts
-        ])  # fmt: skip
+        emit([_told(part) for part in parts])
         return 0
     lines = [
-        (part.name, part.report.read, part.report.delivered, part.report.skipped, part.report.dead, part.report.requests,
-         f"{part.report.seconds:.1f}", f"{part.best:.1f}", part.rejections)
+        (
+            part.name, part.report.read, part.report.delivered, part.report.skipped, part.report.dead,
+            part.report.requests, f"{part.report.seconds:.1f}", f"{part.best:.1f}", part.rejections,
+        )
         for part in parts
     ]  # fmt: skip
     table(("sync", "records", "delivered", "skipped", "dead", "calls", "seconds", "best possible", "429s"), lines)
     click.echo(f"The window: {window[0]} calls per {window[1]:g} s. The 429s were counted by the platform, not by us.")
     return 0
+
+
+def _told(part: Part) -> dict[str, object]:
+    done = part.report
+    return {
+        "name": part.name, "records": done.read, "delivered": done.delivered, "skipped": done.skipped,
+        "dead": done.dead, "calls": done.requests, "seconds": done.seconds, "best_seconds": part.best,
+        "rejections": part.rejections,
+    }  # fmt: skip

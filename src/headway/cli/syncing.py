@@ -32,7 +32,7 @@ def _what(command: Callable[..., Any]) -> Callable[..., Any]:
     """Arguments and options of what is sent, shared by sync and plan."""
     for option in (
         click.option("--limit", type=click.IntRange(1), metavar="N", help="Read only the first N rows."),
-        click.option("--no-check", is_flag=True, help="Do not check columns and values against the destination's schema."),
+        click.option("--no-check", is_flag=True, help="Do not read the destination's schema first."),
         click.option("--query", metavar="SQL", help="What to read, for a database's URL."),
         click.option("--delimiter", metavar="CHAR", help="Of a CSV file (default: detected)."),
         click.option("--encoding", metavar="NAME", help="Of a text file (default: its byte order mark, else utf-8)."),
@@ -49,7 +49,7 @@ def _what(command: Callable[..., Any]) -> Callable[..., Any]:
             "--mode", type=click.Choice(["upsert", "insert", "update", "archive", "delete"]), default="upsert",
             show_default=True, help="What to do with the records.",
         ),
-        click.option("--key", required=True, metavar="PROPERTY", help="The destination's property that identifies a record."),
+        click.option("--key", required=True, metavar="PROPERTY", help="The property that identifies a record."),
         click.argument("destination"),
         click.argument("source"),
     ):  # fmt: skip
@@ -70,7 +70,7 @@ def _how(command: Callable[..., Any]) -> Callable[..., Any]:
             "--wait-for-quota", type=DURATION, metavar="DURATION",
             help="Wait so long for the day's quota, instead of pausing the run.",
         ),
-        click.option("--max-dead", type=SHARE, metavar="SHARE", help="Pause when more of the records are dead (default 20%)."),
+        click.option("--max-dead", type=SHARE, metavar="SHARE", help="Pause when more are dead (default 20%)."),
     ):  # fmt: skip
         command = option(command)
     return command
@@ -81,7 +81,7 @@ def _how(command: Callable[..., Any]) -> Callable[..., Any]:
 @_how
 @_where
 def sync(source: str, destination: str, **options: Any) -> int:
-    """Send every record of SOURCE to DESTINATION, delivered or accounted for.
+    r"""Send every record of SOURCE to DESTINATION, delivered or accounted for.
 
     SOURCE is a CSV, JSONL or Parquet file, - for standard input, or a database's URL with --query. DESTINATION is a
     platform's object, hubspot:contacts, or that of a named account, hubspot/portal-12:contacts.
@@ -107,7 +107,7 @@ def sync(source: str, destination: str, **options: Any) -> int:
 @_where
 @as_json
 def plan(source: str, destination: str, json_: bool, **options: Any) -> int:
-    """Say what a sync of SOURCE into DESTINATION would take. Writes nothing to the platform.
+    r"""Say what a sync of SOURCE into DESTINATION would take. Writes nothing to the platform.
 
     \b
     headway plan contacts.csv hubspot:contacts --key email
@@ -142,7 +142,7 @@ def _aside(**counts: int) -> str:
 @_how
 @_where
 def resume(run: str | None, **options: Any) -> int:
-    """Go on with RUN, or with the latest run that is not finished.
+    r"""Go on with RUN, or with the latest run that is not finished.
 
     \b
     headway resume

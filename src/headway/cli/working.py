@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 __all__ = ["told", "work"]
 
 _FIELDS = (
-    "run", "state", "read", "delivered", "unchanged", "dead", "skipped", "pending", "requests", "rate_limited", "retries",
-    "seconds",
+    "run", "state", "read", "delivered", "unchanged", "dead", "skipped", "pending", "requests", "rate_limited",
+    "retries", "seconds",
 )  # fmt: skip
 
 

@@ -11,8 +11,9 @@ Rules:
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from headway.core.headers import retry_after
 from headway.core.outcome import (
     CredentialsRejected,
     Delivered,
@@ -24,11 +25,11 @@ from headway.core.outcome import (
     Transient,
     Verdict,
 )
-from headway.core.records import Record
+from headway.core.records import Record, Reply
 from headway.core.retry import RetryAt, RetryPolicy
 from headway.stores.model import OUTCOME_UNKNOWN, Dead, Disposition, Done, Retry
 
-__all__ = ["NOT_SENT", "NO_REPLY", "Settled", "blame", "settle"]
+__all__ = ["NOT_SENT", "NO_REPLY", "Settled", "blame", "settle", "timed"]
 
 NOT_SENT = "NOT_SENT"
 NO_REPLY = "NO_REPLY"
@@ -85,6 +86,20 @@ def settle(
     assert not isinstance(first, Delivered)
     retried = len(records) - len(done) - dead
     return Settled(dispositions, len(done), dead, retried, first.code, first.message)
+
+
+def timed(verdict: Verdict, reply: Reply, wall: int) -> Verdict:
+    """The verdict with Retry-After as the clock tells it: as a date it says nothing to a connector, which has none."""
+    if "retry-after" not in reply.headers:
+        return verdict
+    seconds = retry_after(reply.headers, wall)
+    outcomes = tuple(
+        replace(outcome, retry_after=seconds)
+        if isinstance(outcome, RateLimited | Transient) and outcome.retry_after is not None
+        else outcome
+        for outcome in verdict.outcomes
+    )
+    return replace(verdict, outcomes=outcomes)
 
 
 def blame(verdict: Verdict) -> tuple[str, str] | None:

@@ -25,7 +25,7 @@ from headway.core.outcome import CredentialsRejected, RateLimited, Transient, Ve
 from headway.core.records import Record, Reply
 from headway.core.retry import RetryPolicy
 from headway.engine.breaker import Breaker
-from headway.engine.dispositions import NO_REPLY, NOT_SENT, Settled, blame, settle
+from headway.engine.dispositions import NO_REPLY, NOT_SENT, Settled, blame, settle, timed
 from headway.engine.model import Delivery, Ended, Ending, Link, Queue, Settings, Tally
 from headway.engine.waiting import PermitQueue
 from headway.errors import TransportError
@@ -313,7 +313,7 @@ class Engine:
         tally.last_reply = self._now()
         self._trip += (min(reply.seconds, 60.0) - self._trip) * 0.2
         try:
-            verdict = self._connector.verdict(records, reply)
+            verdict = timed(self._connector.verdict(records, reply), reply, self._clock.wall_ns())
             self._judge(permit, reply, verdict, records[0].id)
         finally:
             permit.settle()  # after a pause was set: settling may grant the next

@@ -46,6 +46,7 @@ class Connector(Protocol):
     batch_size: int
     batch_bytes: int
     repeatable: bool
+    key_travels: bool  # whether the key property is written as well; an identifier of the platform's own is not
 
     def normalise_key(self, key: str) -> str:
         """The record's identity in the destination."""

@@ -26,6 +26,7 @@ class Driver:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._task: asyncio.Future[Any] | None = None
         self._working = False
+        self._begun = False
 
     def tell(self, event: Event) -> None:
         """Pass an event on."""
@@ -40,6 +41,10 @@ class Driver:
         """What a stop ends the process with."""
         return self._code
 
+    def begun(self) -> None:
+        """From now on there is a run, which a stop brings to an orderly end."""
+        self._begun = True
+
     def drives(self, engine: Engine) -> None:
         """This engine works from now on."""
         self._engine = engine
@@ -50,6 +55,8 @@ class Driver:
         self._stopped = True
         if self._engine is not None:
             self._engine.stop()
+        elif not self._begun:
+            self.abort()
 
     def abort(self) -> None:
         """Leave at once."""
@@ -71,7 +78,7 @@ class Driver:
             task.cancel()
             raise
         finally:
-            self._working = False
+            self._working = self._begun = False
             self._engine = None
 
     def run(self, main: Callable[[], Awaitable[T]]) -> T:

@@ -149,7 +149,7 @@ class Job:
         """Check columns and key against the schema; what turns the source's rows into records."""
         rows = Rows(
             mapping, self._options.key, connector.normalise_key, clear_blanks=self._options.blank == "clear",
-            key_travels=getattr(connector, "key_travels", True),
+            key_travels=connector.key_travels,
         )  # fmt: skip
         if not self._options.check:
             return rows, None
@@ -162,6 +162,7 @@ class Job:
 
     def _session(self, store: Store, connector: Connector, began: float) -> Session:
         driver = self._driver
+        driver.begun()
         return Session(
             store, self._run, connector, self._options, tell=driver.tell, stopped=driver.stopped, hook=driver.drives,
             began=began, code=driver.exit_code,

@@ -103,7 +103,7 @@ def _began_by_proc(pid: int) -> str | None:
 def _began_by_ps(pid: int) -> str | None:
     """For macOS and the BSDs, to the second; in zone and language of nobody, so that all processes see the same."""
     try:
-        done = subprocess.run(  # noqa: S603 - a number is all that varies
+        done = subprocess.run(
             ["/bin/ps", "-o", "stat=,lstart=", "-p", str(pid)],
             capture_output=True,
             text=True,

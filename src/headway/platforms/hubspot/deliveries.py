@@ -67,6 +67,7 @@ class HubSpotConnector:
         self.mode = mode
         self.key = key
         self.repeatable = mode != "insert"
+        self.key_travels = key != "hs_object_id"
         self._path = f"/crm/v3/objects/{object_type}/batch/{_MODES[mode]}"
 
     def normalise_key(self, key: str) -> str:
