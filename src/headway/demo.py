@@ -111,17 +111,28 @@ def demonstrate(
     ):
         people = Path(folder) / "contacts.csv"
         write_contacts(people, contacts)
-        shared = {"base_url": url, "store": f"{folder}/records.db", "state": f"{folder}/limits.db"}
+        store, state = f"{folder}/records.db", f"{folder}/limits.db"
         jobs: list[tuple[str, Callable[[Observer], Job]]] = [
-            ("universities → companies", lambda observer: Sync(
-                universities, "hubspot:companies", key="university_domain",
-                map="university_domain=domain, name=name, website=website, country=country",
-                observer=observer, **shared,
-            )),
-            ("contacts → contacts", lambda observer: Sync(
-                people, "hubspot:contacts", key="email", observer=observer, **shared,
-            )),
-        ]  # fmt: skip
+            (
+                "universities → companies",
+                lambda observer: Sync(
+                    universities,
+                    "hubspot:companies",
+                    key="university_domain",
+                    map="university_domain=domain, name=name, website=website, country=country",
+                    base_url=url,
+                    store=store,
+                    state=state,
+                    observer=observer,
+                ),
+            ),
+            (
+                "contacts → contacts",
+                lambda observer: Sync(
+                    people, "hubspot:contacts", key="email", base_url=url, store=store, state=state, observer=observer
+                ),
+            ),
+        ]
         parts: list[Part] = []
         for name, make in jobs:
             before = counted(url)

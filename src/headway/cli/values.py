@@ -13,7 +13,7 @@ _DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h|d)?")
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0}
 
 
-class _Duration(click.ParamType):
+class _Duration(click.ParamType):  # type: ignore[type-arg]  # generic only since click 8.4
     """Seconds, or 50ms, 10s, 5m, 2h, 1d, 1h30m."""
 
     name = "duration"
@@ -28,7 +28,7 @@ class _Duration(click.ParamType):
         return sum(float(part.group(1)) * _UNITS[part.group(2) or "s"] for part in parts)
 
 
-class _Share(click.ParamType):
+class _Share(click.ParamType):  # type: ignore[type-arg]  # generic only since click 8.4
     """80% or 0.8."""
 
     name = "share"
@@ -46,7 +46,7 @@ class _Share(click.ParamType):
         return share
 
 
-class _Window(click.ParamType):
+class _Window(click.ParamType):  # type: ignore[type-arg]  # generic only since click 8.4
     """100/10s, or none."""
 
     name = "calls/duration"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import AsyncIterator, Iterable
 from contextlib import AsyncExitStack
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -19,6 +19,7 @@ from headway.errors import MappingError, PermitTimeout
 from headway.events import Note, Observer, RunFinished
 from headway.platforms.connector import Connector
 from headway.runs.driving import Driver
+from headway.runs.loading import Converted
 from headway.runs.options import Options
 from headway.runs.report import Report, report
 from headway.runs.rows import Rows
@@ -162,11 +163,15 @@ class Job:
 
     def _session(self, store: Store, connector: Connector, began: float) -> Session:
         driver = self._driver
-        driver.begun()
         return Session(
             store, self._run, connector, self._options, tell=driver.tell, stopped=driver.stopped, hook=driver.drives,
             began=began, code=driver.exit_code,
         )  # fmt: skip
+
+    async def _go(self, session: Session, link: OpenAccount, batches: AsyncIterator[Converted] | None) -> Report:
+        """Work on the run: from now on a stop is orderly, until here it just breaks off."""
+        self._driver.begun()
+        return await session.work(link, batches)
 
     def _paused(self, store: Store, error: PermitTimeout, began: float) -> Report:
         """The limits leave no call even for the schema: the run waits in the store."""

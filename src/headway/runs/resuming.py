@@ -64,7 +64,7 @@ class Resumption(Job):
                 batches = None if run.loaded else await self._rest(stack, store, run, link, connector, session)
             except PermitTimeout as error:
                 return self._paused(store, error, began)
-            done = await session.work(link, batches)
+            done = await self._go(session, link, batches)
             if store.run(run.id).loaded:
                 self._unspool(run.config.reopen)
             return done
@@ -164,7 +164,7 @@ class Replay(Job):
             if not taken.run:
                 return report("", "done", 0, Ledger(), Tally(), Ended(Ending.FINISHED), perf_counter() - began)
             self._run = taken.run
-            return await self._session(store, connector, began).work(link, None)
+            return await self._go(self._session(store, connector, began), link, None)
 
     def _config(self, store: Store) -> RunConfig | None:
         """What the replay is to do: what the letters' own runs did; None if there is no letter."""

@@ -128,7 +128,7 @@ class Sync(Job):
             self._run = store.create_run(config)
             session = self._session(store, connector, began)
             batches = converted(source, rows, limit=options.limit, schema=schema, spent=session.tally.spent)
-            done = await session.work(link, batches)
+            done = await self._go(session, link, batches)
             if store.run(self._run).loaded:
                 self._unspool(source.reopen)
             return done
