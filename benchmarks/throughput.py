@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import random
 import resource
 import subprocess
@@ -27,7 +26,7 @@ NAMES = ("email", "firstname", "lastname", "company", "jobtitle", "city", "addre
 
 class Input(msgspec.Struct):
     id: str
-    objectWriteTraceId: str
+    objectWriteTraceId: str  # noqa: N815
 
 
 class Batch(msgspec.Struct):
@@ -133,7 +132,7 @@ def main() -> int:
     rows = int(sys.argv[1]) if len(sys.argv) > 1 else 1_000_000
     with tempfile.TemporaryDirectory(prefix="headway-bench-") as folder:
         write(Path(folder) / "contacts.csv", rows)
-        megabytes = os.path.getsize(f"{folder}/contacts.csv") / 1e6
+        megabytes = Path(folder, "contacts.csv").stat().st_size / 1e6
         server = subprocess.Popen([sys.executable, __file__, "--sink"], stdout=subprocess.PIPE, text=True)
         try:
             port = server.stdout.readline().strip()

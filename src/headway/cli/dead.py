@@ -26,7 +26,7 @@ __all__ = ["dead"]
 
 @click.group(short_help="Dead letters: list, show, replay, export, drop.")
 def dead() -> None:
-    r"""What was not delivered, and why: list, show, replay, export, drop.
+    """What was not delivered, and why: list, show, replay, export, drop.
 
     \b
     headway dead ls                                    what there is

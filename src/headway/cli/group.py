@@ -65,7 +65,7 @@ class LazyGroup(click.Group):
 )
 @click.version_option(__version__, prog_name="headway")
 def headway() -> None:
-    r"""Send data to marketing APIs as fast as each platform allows, without a 429 that could have been foreseen.
+    """Send data to marketing APIs as fast as each platform allows, without a 429 that could have been foreseen.
 
     \b
     Exit codes: 0 all delivered · 3 finished, with dead letters · 5 paused (quota or guard), resumable ·

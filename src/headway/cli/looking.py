@@ -18,7 +18,7 @@ __all__ = ["limits", "rows", "status"]
 @STORE
 @as_json
 def status(run: str | None, store: str | None, json_: bool) -> None:
-    r"""Show the latest runs, or the books of one RUN.
+    """Show the latest runs, or the books of one RUN.
 
     \b
     headway status
@@ -65,7 +65,7 @@ def _told(each: Any) -> dict[str, Any]:
 @STORE
 @as_json
 def rows(key: str, run: str | None, store: str | None, json_: bool) -> None:
-    r"""Show what happened to every record with this KEY, in every run.
+    """Show what happened to every record with this KEY, in every run.
 
     \b
     headway rows ada@example.com

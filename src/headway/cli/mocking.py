@@ -54,7 +54,7 @@ def mock(
     seed: int,
     json_: bool,
 ) -> None:
-    r"""Run the mock platform NAME (hubspot) until Ctrl-C.
+    """Run the mock platform NAME (hubspot) until Ctrl-C.
 
     It stores what it is sent, in memory; GET /_mock/stats tells what it counted.
 

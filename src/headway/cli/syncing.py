@@ -81,7 +81,7 @@ def _how(command: Callable[..., Any]) -> Callable[..., Any]:
 @_how
 @_where
 def sync(source: str, destination: str, **options: Any) -> int:
-    r"""Send every record of SOURCE to DESTINATION, delivered or accounted for.
+    """Send every record of SOURCE to DESTINATION, delivered or accounted for.
 
     SOURCE is a CSV, JSONL or Parquet file, - for standard input, or a database's URL with --query. DESTINATION is a
     platform's object, hubspot:contacts, or that of a named account, hubspot/portal-12:contacts.
@@ -107,7 +107,7 @@ def sync(source: str, destination: str, **options: Any) -> int:
 @_where
 @as_json
 def plan(source: str, destination: str, json_: bool, **options: Any) -> int:
-    r"""Say what a sync of SOURCE into DESTINATION would take. Writes nothing to the platform.
+    """Say what a sync of SOURCE into DESTINATION would take. Writes nothing to the platform.
 
     \b
     headway plan contacts.csv hubspot:contacts --key email
@@ -142,7 +142,7 @@ def _aside(**counts: int) -> str:
 @_how
 @_where
 def resume(run: str | None, **options: Any) -> int:
-    r"""Go on with RUN, or with the latest run that is not finished.
+    """Go on with RUN, or with the latest run that is not finished.
 
     \b
     headway resume
