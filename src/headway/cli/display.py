@@ -111,7 +111,10 @@ class Progress:
     def left(self, now: float) -> float | None:
         """Seconds until everything is sent at this speed; None if unknown."""
         speed = self.speed(now)
-        return max(0, self.total - self.delivered) / speed if speed > 0 and self.total else None
+        if speed <= 0 or not self.total:
+            return None
+        waits = 0.0 if self.waits_until is None else max(0.0, self.waits_until - now)
+        return max(max(0, self.total - self.delivered) / speed, waits)
 
     def waiting(self, now: float) -> str:
         """What the next call waits for, in words."""
@@ -133,7 +136,7 @@ def line(state: Progress, now: float, limits: Sequence[LimitStatus] = ()) -> str
     parts = [
         f"{state.delivered:,}/{state.total:,} delivered" if state.total else f"{state.delivered:,} delivered",
         f"{state.speed(now):,.0f}/s",
-        *(f"{each.name} {each.amount - each.free}/{each.amount}" for each in limits if each.kind == "window"),
+        *(f"{each.name} {each.amount - each.free}/{each.amount}" for each in limits if each.free < each.amount),
         f"{state.dead:,} dead" if state.dead else "",
         f"{state.retried:,} retries" if state.retried else "",
         f"{state.rate_limited} × 429" if state.rate_limited else "",
@@ -240,8 +243,8 @@ def panel(state: Progress, now: float, limits: Sequence[LimitStatus]) -> Any:
     told = f"{state.delivered:,} / {state.total:,}" if state.total else f"{state.delivered:,}"
     rows.add_row("delivered", ProgressBar(total, min(total, state.delivered), width=44), told)
     for each in limits:
-        if each.kind in {"window", "quota"}:
-            used = each.amount - each.free
+        used = each.amount - each.free
+        if used and each.kind in {"window", "quota"}:
             rows.add_row(each.name, ProgressBar(each.amount, used, width=44, complete_style="yellow"),
                          f"{used:,} / {each.amount:,}")  # fmt: skip
     left = state.left(now)
