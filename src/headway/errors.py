@@ -9,10 +9,10 @@ HeadwayError
 │   └── ForkedLimiter          an in-memory limiter carried over a fork
 ├── CredentialsError           the caller: the platform does not accept who we are           (exit 4)
 ├── SourceError                the caller: a source that cannot be read                      (exit 6)
-├── PermitTimeout              the caller chose a time that did not suffice
+├── PermitTimeout              the caller chose a time that did not suffice                  (exit 5)
 ├── LimiterClosed              the caller: a permit asked of a limiter that was closed
-├── TransportError             the network: no reply to a call; says whether it was sent
-├── PlatformError              the platform: a reply that makes no sense where one was needed
+├── TransportError             the network: no reply to a call; says whether it was sent     (exit 5)
+├── PlatformError              the platform: a reply that makes no sense where one was needed (exit 5)
 ├── StaleClaim                 us: records that another worker has taken over meanwhile; nothing was written
 └── LedgerError                us: a run whose books do not balance                          (exit 1)
 
@@ -93,6 +93,8 @@ class PermitTimeout(HeadwayError, TimeoutError):
     the return of a permit in flight could tell; `limit` names the limit that stands in the way.
     """
 
+    exit_code = 5
+
     def __init__(self, message: str, earliest: float | None = None, limit: str = "") -> None:
         super().__init__(message)
         self.earliest = earliest
@@ -110,6 +112,8 @@ class TransportError(HeadwayError):
     it; True means that its outcome is unknown.
     """
 
+    exit_code = 5
+
     def __init__(self, message: str, *, sent: bool) -> None:
         super().__init__(message)
         self.sent = sent
@@ -117,6 +121,8 @@ class TransportError(HeadwayError):
 
 class PlatformError(HeadwayError):
     """A reply that makes no sense where one was needed (identity, schema)."""
+
+    exit_code = 5
 
 
 class StaleClaim(HeadwayError):

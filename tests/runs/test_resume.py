@@ -11,9 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from headway.errors import SourceError, UsageError
+from headway.accounts.account import account
+from headway.errors import MappingError, SourceError, UsageError
 from headway.events import Note, RunStarted
-from headway.mock.config import MockConfig
+from headway.mock.config import MockConfig, Portal
 from headway.mock.faults import Fault
 from headway.mock.server import serve
 from headway.runs.resuming import resume
@@ -107,6 +108,39 @@ def test_rows_that_only_the_caller_has_must_be_given_again(mock):
     assert run.start().state == "interrupted"
     with pytest.raises(SourceError, match="cannot be read again"):
         resume().start()
+
+
+def test_a_run_never_goes_on_in_another_account(mock, contacts, monkeypatch):
+    interrupted_load(mock, contacts)
+    monkeypatch.setenv("HUBSPOT_TOKEN", "pat-of-another-portal")
+    mock.mock.config.portals["pat-of-another-portal"] = Portal(4711)
+    with pytest.raises(UsageError, match="sends to account 62515 of HubSpot, but .* account 4711"):
+        resume().start()
+    assert mock.stats()["write_calls"] == 0
+
+
+def test_a_run_of_an_account_given_as_an_object_is_resumed_at_the_same_address(mock, contacts):
+    portal = account("hubspot", base_url=mock.url, tier="starter")
+    run = None
+
+    def watch(event):
+        if type(event).__name__ == "LoadProgress":
+            run.stop()
+
+    run = Sync(contacts(5000), portal["contacts"], key="email", observer=watch)
+    assert run.start().state == "interrupted"
+    portal.close()
+    assert resume().start().delivered == 5000
+
+
+def test_nothing_of_standard_input_is_left_when_there_is_no_run(mock, contacts, monkeypatch):
+    class Stdin:
+        buffer = io.BytesIO(b"email,nonsense\na@b.co,x\n")
+
+    monkeypatch.setattr(sys, "stdin", Stdin())
+    with pytest.raises(MappingError):
+        Sync("-", "hubspot:contacts", key="email", base_url=mock.url).start()
+    assert list(Path(".headway/spool").iterdir()) == []
 
 
 def test_nothing_to_resume_is_said_so(mock, contacts):

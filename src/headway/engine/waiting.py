@@ -122,7 +122,8 @@ class PermitQueue:
         wall = self._clock.wall_ns() / SECOND
         until = datetime.fromtimestamp(wall, UTC) + timedelta(seconds=found.seconds)
         what = "the quota is used up" if quota else "the platform asks for a long pause"
-        return Ended(Ending.QUOTA, f"{self._account}: {what} ({found.limit})", until)
+        when = f"{until.astimezone():%Y-%m-%d %H:%M %Z}"
+        return Ended(Ending.QUOTA, f"{self._account}: {what} (limit {found.limit!r}), until {when}", until)
 
     def _now(self) -> float:
         return self._clock.monotonic_ns() / SECOND

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncGenerator, Iterable, Mapping
 from contextlib import AsyncExitStack
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -15,7 +15,7 @@ from headway.accounts.config import parse_destination
 from headway.accounts.link import OpenAccount
 from headway.core.status import LimitStatus
 from headway.engine.model import Ended, Ending, Tally
-from headway.errors import MappingError, PermitTimeout
+from headway.errors import MappingError, PermitTimeout, UsageError
 from headway.events import Note, Observer, RunFinished
 from headway.platforms.connector import Connector
 from headway.runs.driving import Driver
@@ -31,7 +31,7 @@ from headway.sources.nearest import did_you_mean
 from headway.sqlite.opening import Durability
 from headway.stores.interface import Store
 
-__all__ = ["DEFAULT_STORE", "Job", "SourceSpec"]
+__all__ = ["DEFAULT_STORE", "Job", "SourceSpec", "identity_of", "refuse_other_account"]
 
 DEFAULT_STORE = ".headway/records.db"
 
@@ -168,7 +168,7 @@ class Job:
             began=began, code=driver.exit_code,
         )  # fmt: skip
 
-    async def _go(self, session: Session, link: OpenAccount, batches: AsyncIterator[Converted] | None) -> Report:
+    async def _go(self, session: Session, link: OpenAccount, batches: AsyncGenerator[Converted, None] | None) -> Report:
         """Work on the run: from now on a stop is orderly, until here it just breaks off."""
         self._driver.begun()
         return await session.work(link, batches)
@@ -184,3 +184,18 @@ class Job:
 
     def _note(self, text: str) -> None:
         self._driver.tell(Note(text))
+
+
+def identity_of(owner: Account) -> dict[str, object]:
+    """The platform's own id of the account, as it is kept with a run."""
+    return {} if owner.identity is None else {"identity": owner.identity.account_id}
+
+
+def refuse_other_account(run: str, kept: Mapping[str, object], owner: Account) -> None:
+    """Raise UsageError if a run's records belong to another account than the credentials are of."""
+    wanted = kept.get("identity")
+    if wanted is not None and owner.identity is not None and wanted != owner.identity.account_id:
+        raise UsageError(
+            f"run {run} sends to account {wanted} of {owner.profile.title}, but these credentials are those of account "
+            f"{owner.identity.account_id}: use the credentials it began with, or start a new run"
+        )

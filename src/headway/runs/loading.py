@@ -8,8 +8,8 @@ Rules:
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import closing
+from collections.abc import AsyncGenerator, Callable, Iterator
+from contextlib import aclosing, closing
 from time import perf_counter
 from typing import cast
 
@@ -34,7 +34,7 @@ async def converted(
     limit: int | None = None,
     schema: SchemaCheck | None = None,
     spent: Callable[[str, float], None] | None = None,
-) -> AsyncIterator[Converted]:
+) -> AsyncGenerator[Converted, None]:
     """The source's batches as records and bad rows, `limit` rows in all; raises SourceError, MappingError."""
     left = limit
     # A generator that is not read to its end holds the file open until it is closed.
@@ -60,7 +60,7 @@ async def converted(
 async def load(
     store: LoadStore,
     run: str,
-    batches: AsyncIterator[Converted],
+    batches: AsyncGenerator[Converted, None],
     *,
     duplicates: Duplicates,
     read: int,
@@ -69,14 +69,15 @@ async def load(
     tell: Callable[[Event], None],
 ) -> bool:
     """Write every batch; False if it was stopped before the end. `read`: rows that are in the store already."""
-    async for good, bad, batch in batches:
-        began = perf_counter()
-        store.load(run, good, bad, batch.position, duplicates)
-        tally.spent("load", perf_counter() - began)
-        read += len(good) + len(bad)
-        tell(LoadProgress(run, read, batch.share))
-        if stopped():
-            return False
+    async with aclosing(batches):
+        async for good, bad, batch in batches:
+            began = perf_counter()
+            store.load(run, good, bad, batch.position, duplicates)
+            tally.spent("load", perf_counter() - began)
+            read += len(good) + len(bad)
+            tell(LoadProgress(run, read, batch.share))
+            if stopped():
+                return False
     return True
 
 

@@ -8,7 +8,8 @@ Rules:
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncGenerator, Iterable
+from contextlib import aclosing
 from dataclasses import dataclass
 from time import perf_counter
 
@@ -42,31 +43,32 @@ class Measured:
     seconds: float
 
 
-async def measure(batches: AsyncIterator[Converted], connector: Connector, duplicates: Duplicates) -> Measured:
+async def measure(batches: AsyncGenerator[Converted, None], connector: Connector, duplicates: Duplicates) -> Measured:
     """Read a source to its end. Raises UsageError for a duplicate that must not be."""
     began = perf_counter()
     seen: set[int] = set()
     read = records = calls = dead = in_call = size = 0
-    async for good, bad, _ in batches:
-        read += len(good) + len(bad)
-        dead += len(bad)
-        for row in good:
-            mark = hash((row.group, row.key))
-            if mark in seen:
-                if duplicates == "fail":
-                    raise UsageError(
-                        f"line {row.line}: the key {row.key!r} is that of an earlier line: make keys unique, or choose "
-                        "--duplicates last or first"
-                    )
-                continue
-            seen.add(mark)
-            records += 1
-            need = len(row.payload) + len(row.key) + _OVERHEAD
-            if in_call == 0 or in_call >= connector.batch_size or size + need > connector.batch_bytes:
-                calls += 1
-                in_call = size = 0
-            in_call += 1
-            size += need
+    async with aclosing(batches):
+        async for good, bad, _ in batches:
+            read += len(good) + len(bad)
+            dead += len(bad)
+            for row in good:
+                mark = hash((row.group, row.key))
+                if mark in seen:
+                    if duplicates == "fail":
+                        raise UsageError(
+                            f"line {row.line}: the key {row.key!r} is that of an earlier line: make keys unique, or choose "
+                            "--duplicates last or first"
+                        )
+                    continue
+                seen.add(mark)
+                records += 1
+                need = len(row.payload) + len(row.key) + _OVERHEAD
+                if in_call == 0 or in_call >= connector.batch_size or size + need > connector.batch_bytes:
+                    calls += 1
+                    in_call = size = 0
+                in_call += 1
+                size += need
     return Measured(read, records, calls, dead, read - dead - records, perf_counter() - began)
 
 

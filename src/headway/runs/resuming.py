@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack
 from time import perf_counter
 
@@ -14,7 +14,7 @@ from headway.engine.model import Ended, Ending, Tally
 from headway.errors import PermitTimeout, SourceError, UsageError
 from headway.events import Note, Observer
 from headway.platforms.connector import Connector
-from headway.runs.job import Job, SourceSpec
+from headway.runs.job import Job, SourceSpec, refuse_other_account
 from headway.runs.loading import Converted, converted
 from headway.runs.options import Options
 from headway.runs.report import Report, report
@@ -61,6 +61,7 @@ class Resumption(Job):
             session = self._session(store, connector, began)
             try:
                 link = await self._link(stack, store, destination)
+                refuse_other_account(run.id, run.config.options, destination.account)
                 batches = None if run.loaded else await self._rest(stack, store, run, link, connector, session)
             except PermitTimeout as error:
                 return self._paused(store, error, began)
@@ -80,7 +81,7 @@ class Resumption(Job):
 
     async def _rest(
         self, stack: AsyncExitStack, store: Store, run: Run, link: OpenAccount, connector: Connector, session: Session
-    ) -> AsyncIterator[Converted]:
+    ) -> AsyncGenerator[Converted, None]:
         """What of the source is not in the store yet; raises SourceError if it is not the same any more."""
         spec = self._source if self._source is not None else run.config.reopen
         if isinstance(spec, str) and not spec:
@@ -156,6 +157,7 @@ class Replay(Job):
             destination = self._open_destination(stack)
             connector = destination.connector(options.mode, options.key)
             link = await self._link(stack, store, destination)
+            refuse_other_account("of the dead letters", config.options, destination.account)
             taken = store.replay(config, self._which)
             if taken.left:
                 self._driver.tell(
@@ -177,9 +179,10 @@ class Replay(Job):
             return None
         latest = runs[-1].config
         options = Options.of(latest.options, **self._changes)
+        kept = {"identity": latest.options["identity"]} if "identity" in latest.options else {}
         return RunConfig(
             source=f"dead letters of {', '.join(run.id for run in runs)}", destination=latest.destination,
-            options=options.kept(), kind="replay", priority="replay", account=latest.account,
+            options=options.kept() | kept, kind="replay", priority="replay", account=latest.account,
         )  # fmt: skip
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, Callable
 from contextlib import suppress
 from time import perf_counter
 
@@ -63,7 +63,7 @@ class Session:
         self._lost: RunLocked | None = None
         self.tally = Tally()
 
-    async def work(self, link: OpenAccount, batches: AsyncIterator[Converted] | None) -> Report:
+    async def work(self, link: OpenAccount, batches: AsyncGenerator[Converted, None] | None) -> Report:
         """Load what is left of the source (None: it is in the store), then send; the run's lock is held meanwhile.
 
         Raises RunLocked, SourceError, MappingError, LedgerError.
@@ -89,7 +89,7 @@ class Session:
                 await beating
             lock.release()
 
-    async def _locked(self, link: OpenAccount, batches: AsyncIterator[Converted] | None) -> Report:
+    async def _locked(self, link: OpenAccount, batches: AsyncGenerator[Converted, None] | None) -> Report:
         store, run = self._store, self._run
         before = store.run(run)
         resumed = before.position is not None or before.state != "loading"
@@ -113,7 +113,7 @@ class Session:
             what = "are sent again" if found.ready else "are dead letters, for sending them twice could make two"
             self._tell(Note(f"the outcome of {found.count} records was unknown when the work broke off: they {what}"))
 
-    async def _load(self, batches: AsyncIterator[Converted] | None, read: int) -> bool:
+    async def _load(self, batches: AsyncGenerator[Converted, None] | None, read: int) -> bool:
         store, run = self._store, self._run
         if batches is not None and not await load(
             store, run, batches, duplicates=self._options.duplicates, read=read, tally=self.tally,

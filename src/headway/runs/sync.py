@@ -13,13 +13,14 @@ from __future__ import annotations
 import os
 import time
 from contextlib import AsyncExitStack
+from dataclasses import replace
 from time import perf_counter
 from typing import Literal
 
 from headway.accounts.account import Destination
 from headway.errors import PermitTimeout, UsageError
 from headway.events import Observer
-from headway.runs.job import Job, SourceSpec
+from headway.runs.job import Job, SourceSpec, identity_of
 from headway.runs.loading import converted
 from headway.runs.options import Options
 from headway.runs.planning import measure, predicted, quota_state
@@ -89,6 +90,7 @@ class Sync(Job):
         options = self._options
         async with AsyncExitStack() as stack:
             source = self._open_source(self._source)
+            stack.callback(self._unspool, source.reopen)
             mapping = stack.enter_context(self._mapping(source))
             destination = self._open_destination(stack)
             connector = destination.connector(options.mode, options.key)
@@ -99,7 +101,6 @@ class Sync(Job):
             batches = converted(source, rows, limit=options.limit, schema=schema)
             measured = await measure(batches, connector, options.duplicates)
             owner = destination.account
-            self._unspool(source.reopen)
             return predicted(
                 measured, owner.limits, owner.route(connector.call(()).path), wall=time.time(), latency=link.seconds,
                 share=owner.config.share, reserve=owner.config.reserve,
@@ -111,6 +112,7 @@ class Sync(Job):
         options = self._options
         async with AsyncExitStack() as stack:
             source = self._open_source(self._source)
+            stack.callback(self._unspool_without_run, source.reopen)
             mapping = stack.enter_context(self._mapping(source))
             destination = self._open_destination(stack)
             connector = destination.connector(options.mode, options.key)
@@ -118,14 +120,13 @@ class Sync(Job):
                 self._note(note)
             store = open_store(self._store_url, self._durability)
             stack.callback(store.close)
-            config = self._config(source, destination)
             try:
                 link = await self._link(stack, store, destination)
                 rows, schema = await self._rows(link, store, connector, mapping)
             except PermitTimeout as error:
-                self._run = store.create_run(config)
+                self._run = store.create_run(self._config(source, destination))
                 return self._paused(store, error, began)
-            self._run = store.create_run(config)
+            self._run = store.create_run(self._config(source, destination))
             session = self._session(store, connector, began)
             batches = converted(source, rows, limit=options.limit, schema=schema, spent=session.tally.spent)
             done = await self._go(session, link, batches)
@@ -133,10 +134,20 @@ class Sync(Job):
                 self._unspool(source.reopen)
             return done
 
+    def _unspool_without_run(self, reopen: str) -> None:
+        if not self._run:
+            self._unspool(reopen)
+
     def _config(self, source: Source, destination: Destination) -> RunConfig:
         name = self._destination if isinstance(self._destination, str) else str(destination)
-        options = self._options.reading(source.columns)
+        options, owner = self._options.reading(source.columns), destination.account
+        if not isinstance(self._destination, str):
+            # Whoever resumes by name must come to the same address under the same limits.
+            config = owner.config
+            options = replace(
+                options, base_url=config.base_url, tier=config.tier or None, share=config.share, reserve=config.reserve
+            )
         return RunConfig(
-            source=source.describe, destination=name, options=options.kept(), account=destination.account.name,
+            source=source.describe, destination=name, options=options.kept() | identity_of(owner), account=owner.name,
             fingerprint=source.fingerprint, reopen=source.reopen,
         )  # fmt: skip

@@ -108,7 +108,7 @@ class HubSpotSchema(msgspec.Struct):
             found = self.properties.get(column)
             if found is None:
                 raise MappingError(
-                    f"{self.object_type} has no property {column!r}{self._near(column)} (map that column, or leave it out)"
+                    f"{self.object_type} has no property {column!r}{self._near(column)} (map the column or leave it out)"
                 )
             if found.read_only:
                 raise MappingError(
