@@ -1,92 +1,186 @@
-"""The admin API of a mock, under /_mock: statistics, journal, ledger, objects, clock, faults. It counts as no call.
+"""The admin API of a mock, under /_mock. It needs no token and counts as no call.
 
-GET  /_mock/stats      GET /_mock/journal?after=N      GET /_mock/ledger/TYPE      GET /_mock/objects/TYPE
-POST /_mock/clock      {"advance": seconds}
-POST /_mock/faults     {"kind": "status", "status": 503, "path": "*/batch/*", "probability": 0.1, …}; DELETE forgets all
-POST /_mock/poison     {"property": "firstname", "value": "poison", "names": false}
-POST /_mock/foreign    {"calls": 40, "token": "…"}: another app's calls, counted now
+GET    /_mock/stats                        what was counted (stats.py)
+GET    /_mock/journal?after=N&limit=M      requests after number N, oldest first (journal.Entry)
+GET    /_mock/ledger/TYPE?least=N          how many times each key was written, those written N times or more
+GET    /_mock/objects                      how many objects of each type; /_mock/objects/TYPE?limit=N: they themselves
+GET    /_mock/faults                       the rules, with what they saw and hit
+POST   /_mock/faults                       one rule or a list of rules (faults.Fault)
+DELETE /_mock/faults                       no more faults, poisons included
+POST   /_mock/poison                       {"property", "value", "names": false|"id"|"trace"|"value", "status": 400}
+GET    /_mock/clock                        {"monotonic", "wall", "advanced"}
+POST   /_mock/clock                        {"advance": seconds}: 86400 for a day
+POST   /_mock/foreign                      {"calls": 40, "token": "…"}: another app's calls in that window, now
+POST   /_mock/limits                       {"window": [100, 10] | "100/10s" | null, "daily": N|null, "search": N|null}
+POST   /_mock/tokens                       {"revoke": "…"} | {"accept": "…"}: 401 from now on, or no longer
+POST   /_mock/properties                   {"object": "companies", "name": "…", "type": "string", "unique": true}
+POST   /_mock/objects                      {"name": "machines"}: one more custom object
+POST   /_mock/reset                        no objects, no counts, full windows; limits, schema and faults stay
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import asdict, replace
+from itertools import islice
 from typing import Any
 from urllib.parse import parse_qs
 
 import msgspec
 
-from headway.mock.batches import Poison
+from headway.errors import UsageError
+from headway.mock.config import parse_window
 from headway.mock.faults import Fault
-from headway.mock.platform import HubSpotMock
+from headway.mock.hubspot import HubSpotMock
 from headway.mock.replies import MockReply
+from headway.mock.schema import CustomObject, from_official
+from headway.mock.stats import statistics
 
-__all__ = ["administer", "statistics"]
+__all__ = ["PREFIX", "administer"]
 
+PREFIX = "/_mock/"
 
-def statistics(mock: HubSpotMock) -> dict[str, Any]:
-    """Counts since the start: requests by status, rejections by policy, the fullest window, records by type."""
-    kinds = list(mock.objects.all())
-    return {
-        "requests": sum(mock.by_status.values()),
-        "by_status": {str(status): count for status, count in sorted(mock.by_status.items())},
-        "rate_limited": mock.by_status[429],
-        "refused_for": dict(mock.refused_for),
-        "write_calls": mock.write_calls,
-        "most_in_any_window": mock.most_in_any_window(),
-        "seconds": (mock.last_arrival - mock.first_arrival) / 1e9,
-        "objects": {kind.name: len(kind.by_id) for _, kind in kinds},
-        "writes": {kind.name: sum(kind.written.values()) for _, kind in kinds},
-        "written_more_than_once": {kind.name: sum(1 for n in kind.written.values() if n > 1) for _, kind in kinds},
-        "faults": [{"kind": rule.kind, "hit": rule.hit} for rule in mock.faults.rules],
-    }
+Said = Any
+Query = dict[str, str]
 
 
 def administer(mock: HubSpotMock, method: str, path: str, query: str, body: bytes) -> MockReply:
     """One admin request."""
+    head, _, name = path.removeprefix(PREFIX).strip("/").partition("/")
+    act = _ACTS.get((method, head))
+    if act is None:
+        known = sorted({f"{verb} {PREFIX}{each}" for verb, each in _ACTS})
+        return MockReply(404, {"error": f"no {method} {path}: there is {', '.join(known)}"})
     try:
-        said: Any = msgspec.json.decode(body) if body else {}
-        return _do(mock, method, path.removeprefix("/_mock/").strip("/"), parse_qs(query), said)
-    except (msgspec.DecodeError, KeyError, TypeError, ValueError) as error:
+        said = msgspec.json.decode(body) if body else {}
+        asked = {key: values[-1] for key, values in parse_qs(query).items()}
+        return act(mock, name, asked, said)
+    except (msgspec.DecodeError, UnicodeDecodeError, KeyError, TypeError, ValueError, UsageError) as error:
         return MockReply(400, {"error": f"{type(error).__name__}: {error}"})
 
 
-def _do(mock: HubSpotMock, method: str, what: str, query: dict[str, list[str]], said: Any) -> MockReply:
-    head, _, name = what.partition("/")
-    if method == "GET":
-        return _look(mock, head, name, query)
-    if head == "clock":
-        mock.clock.advanced += int(float(said["advance"]) * 1e9)
-        return MockReply(200, {"advanced": mock.clock.advanced / 1e9})
-    if head == "faults":
-        if method == "DELETE":
-            mock.faults.rules.clear()
-        else:
-            mock.faults.add(Fault(**said))
-        return MockReply(200, {"rules": len(mock.faults.rules)})
-    if head == "poison":
-        mock.batches.poisons.append(Poison(said["property"], said["value"], names=bool(said.get("names", False))))
-        return MockReply(200, {"poisons": len(mock.batches.poisons)})
-    if head == "foreign":
-        token = str(said.get("token", ""))
-        portal = mock.config.portals.get(token, mock.config.portal)
-        refused = sum(mock.admit(token, portal, search=False) is not None for _ in range(int(said["calls"])))
-        return MockReply(200, {"refused": refused})
-    return MockReply(404, {"error": f"no {method} /_mock/{what}"})
+def _stats(mock: HubSpotMock, _name: str, _query: Query, _said: Said) -> MockReply:
+    return MockReply(200, statistics(mock))
 
 
-def _look(mock: HubSpotMock, head: str, name: str, query: dict[str, list[str]]) -> MockReply:
-    if head == "stats":
-        return MockReply(200, statistics(mock))
-    if head == "journal":
-        after = int(query.get("after", ["0"])[0])
-        names = ("at", "method", "path", "status", "records")
-        return MockReply(
-            200, {"requests": [dict(zip(names, each, strict=True)) for each in list(mock.journal)[after:]]}
-        )
-    if head == "ledger":
-        return MockReply(
-            200, {key: n for _, kind in mock.objects.all() if kind.name == name for key, n in kind.written.items()}
-        )
-    if head == "objects":
-        found = {key: each for _, kind in mock.objects.all() if kind.name == name for key, each in kind.by_id.items()}
-        return MockReply(200, found)
-    return MockReply(404, {"error": f"no GET /_mock/{head}"})
+def _journal(mock: HubSpotMock, _name: str, query: Query, _said: Said) -> MockReply:
+    found = mock.journal.after(int(query.get("after", 0)), int(query.get("limit", 1_000_000)))
+    return MockReply(200, {"requests": found})
+
+
+def _ledger(mock: HubSpotMock, name: str, query: Query, _said: Said) -> MockReply:
+    least = int(query.get("least", 1))
+    kinds = [kind for _, kind in mock.objects.all() if kind.name == name]
+    return MockReply(200, {key: count for kind in kinds for key, count in kind.written.items() if count >= least})
+
+
+def _objects(mock: HubSpotMock, name: str, query: Query, _said: Said) -> MockReply:
+    kinds = [kind for _, kind in mock.objects.all() if not name or kind.name == name]
+    if not name:
+        return MockReply(200, statistics(mock)["objects"])
+    stored = ((key, each) for kind in kinds for key, each in kind.by_id.items())
+    return MockReply(200, dict(islice(stored, int(query.get("limit", 1_000_000)))))
+
+
+def _faults(mock: HubSpotMock, _name: str, _query: Query, _said: Said) -> MockReply:
+    return MockReply(200, {"rules": [asdict(rule) for rule in mock.faults.rules]})
+
+
+def _add_faults(mock: HubSpotMock, _name: str, _query: Query, said: Said) -> MockReply:
+    rules = [Fault(**each) for each in (said if isinstance(said, list) else [said])]
+    for rule in rules:
+        mock.faults.add(rule)
+    return MockReply(200, {"rules": len(mock.faults.rules)})
+
+
+def _no_faults(mock: HubSpotMock, _name: str, _query: Query, _said: Said) -> MockReply:
+    mock.faults.rules.clear()
+    mock.batches.poisons.clear()
+    return MockReply(200, {"rules": 0})
+
+
+def _poison(mock: HubSpotMock, _name: str, _query: Query, said: Said) -> MockReply:
+    names = said.get("names", False)
+    if isinstance(names, bool):
+        names = "id" if names else "no"
+    rule = Fault("poison", status=said.get("status", 400), prop=said["property"], value=said["value"], names=names)
+    mock.faults.add(rule)
+    return MockReply(200, {"rules": len(mock.faults.rules)})
+
+
+def _clock(mock: HubSpotMock, _name: str, _query: Query, _said: Said) -> MockReply:
+    clock = mock.clock
+    told = {"monotonic": clock.monotonic(), "wall": clock.wall(), "advanced": getattr(clock, "advanced", 0) / 1e9}
+    return MockReply(200, told)
+
+
+def _advance(mock: HubSpotMock, name: str, query: Query, said: Said) -> MockReply:
+    seconds = float(said["advance"])
+    if seconds < 0:
+        raise ValueError("a clock goes forward only")
+    mock.clock.advance(seconds)
+    return _clock(mock, name, query, said)
+
+
+def _foreign(mock: HubSpotMock, _name: str, _query: Query, said: Said) -> MockReply:
+    app = mock.enforcer.app(str(said["token"]))
+    if app is None:
+        raise ValueError("this token is not accepted")
+    return MockReply(200, {"refused": mock.enforcer.visit(app, int(said["calls"]))})
+
+
+def _limits(mock: HubSpotMock, _name: str, _query: Query, said: Said) -> MockReply:
+    changed = {name: said[name] for name in ("daily", "search") if name in said}
+    if "window" in said:
+        window = said["window"]
+        if window is not None:
+            window = parse_window(window) if isinstance(window, str) else (int(window[0]), float(window[1]))
+        changed["window"] = window
+    mock.config = replace(mock.config, **changed)
+    mock.enforcer.change(mock.config)
+    return MockReply(200, {"window": mock.config.window, "daily": mock.config.daily, "search": mock.config.search})
+
+
+def _tokens(mock: HubSpotMock, _name: str, _query: Query, said: Said) -> MockReply:
+    if "revoke" in said:
+        mock.enforcer.revoked.add(str(said["revoke"]))
+    if "accept" in said:
+        mock.enforcer.revoked.discard(str(said["accept"]))
+    return MockReply(200, {"revoked": len(mock.enforcer.revoked)})
+
+
+def _properties(mock: HubSpotMock, _name: str, _query: Query, said: Said) -> MockReply:
+    made = from_official(said)
+    mock.objects.add_property(str(said["object"]), made)
+    return MockReply(200, made.told())
+
+
+def _custom(mock: HubSpotMock, _name: str, _query: Query, said: Said) -> MockReply:
+    properties = tuple(from_official(each) for each in said.get("properties", ()))
+    made = mock.objects.define(CustomObject(str(said["name"]), properties))
+    return MockReply(200, made.told(mock.config.portal.portal_id))
+
+
+def _reset(mock: HubSpotMock, _name: str, _query: Query, _said: Said) -> MockReply:
+    mock.forget()
+    return MockReply(200, {})
+
+
+_ACTS: dict[tuple[str, str], Callable[[HubSpotMock, str, Query, Said], MockReply]] = {
+    ("GET", "stats"): _stats,
+    ("GET", "journal"): _journal,
+    ("GET", "ledger"): _ledger,
+    ("GET", "objects"): _objects,
+    ("POST", "objects"): _custom,
+    ("GET", "faults"): _faults,
+    ("POST", "faults"): _add_faults,
+    ("DELETE", "faults"): _no_faults,
+    ("POST", "poison"): _poison,
+    ("GET", "clock"): _clock,
+    ("POST", "clock"): _advance,
+    ("POST", "foreign"): _foreign,
+    ("POST", "limits"): _limits,
+    ("POST", "tokens"): _tokens,
+    ("POST", "properties"): _properties,
+    ("POST", "reset"): _reset,
+}

@@ -1,25 +1,41 @@
-"""Serving a mock: in a thread for tests, in a process for the command line."""
+"""Serving a mock: in a thread for tests, in a process for the command line.
+
+    with serve(MockConfig(window=(100, 10.0), latency=0.05)) as served:
+        client(served.url) …
+        assert served.stats()["rate_limited"] == 0
+
+uvicorn's protocol carries the requests; what starts and stops it is ours, so that it stops at once: requests that still
+wait get a reset, no thread, task or socket is left.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import signal
 import socket
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
 
 import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.server import ServerState
 
 from headway.errors import UsageError
-from headway.mock.admin import statistics
 from headway.mock.app import TRANSPORT, MockApp
+from headway.mock.clock import Clock
 from headway.mock.config import MockConfig
-from headway.mock.platform import HubSpotMock
+from headway.mock.hubspot import HubSpotMock
+from headway.mock.stats import statistics
 
-__all__ = ["Served", "bind", "run", "serve"]
+__all__ = ["Served", "aserve", "bind", "run", "serve", "url_of"]
+
+T = TypeVar("T")
+_KEEP_ALIVE = 75  # seconds: longer than any window, as at a real platform
+_LINGER = 2.0  # seconds that replies under way may take when the mock stops
 
 
 class _Protocol(HttpToolsProtocol):
@@ -32,87 +48,188 @@ class _Protocol(HttpToolsProtocol):
 
 @dataclass(frozen=True, slots=True)
 class Served:
-    """A mock that is being served."""
+    """A mock that is being served: its URL and the platform behind it.
+
+    `mock` may be read from any thread; what must not change while it is read or changed, pass to `call`.
+    """
 
     url: str
     mock: HubSpotMock
+    _loop: asyncio.AbstractEventLoop = field(repr=False)
+
+    def call(self, act: Callable[[HubSpotMock], T]) -> T:
+        """What `act(mock)` returns, done in the mock's own thread between two requests."""
+        if self._loop.is_closed():
+            return act(self.mock)
+
+        async def done() -> T:
+            return act(self.mock)
+
+        try:
+            return asyncio.run_coroutine_threadsafe(done(), self._loop).result(30)
+        except RuntimeError:  # it has stopped meanwhile
+            return act(self.mock)
 
     def stats(self) -> dict[str, Any]:
         """As GET /_mock/stats."""
-        return statistics(self.mock)
+        return self.call(statistics)
 
 
 def bind(port: int = 0, host: str = "127.0.0.1") -> socket.socket:
     """A listening socket; port 0 for a free one. UsageError when it is taken."""
-    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    listener = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listener.bind((host, port))
-    except OSError as error:
+        listener.listen(2048)
+    except (OSError, OverflowError) as error:
         listener.close()
-        raise UsageError(f"cannot listen on {host}:{port} ({error.strerror}): choose another with --port") from error
-    listener.listen(1024)
+        said = getattr(error, "strerror", None) or error
+        raise UsageError(f"cannot listen on {host}:{port} ({said}): choose another with --port") from error
     listener.setblocking(False)
     return listener
-
-
-def _server(app: MockApp) -> uvicorn.Server:
-    config = uvicorn.Config(
-        app,
-        http=_Protocol,
-        loop="asyncio",
-        log_config=None,
-        log_level="critical",
-        access_log=False,
-        timeout_keep_alive=60,
-        timeout_graceful_shutdown=1,
-        lifespan="off",
-        ws="none",
-    )
-    return uvicorn.Server(config)
-
-
-def run(config: MockConfig, listener: socket.socket, on_ready: Callable[[str], None] = lambda _: None) -> HubSpotMock:
-    """Serve until SIGINT or SIGTERM; returns the mock with all that it counted."""
-    app = MockApp(config)
-    server = _server(app)
-    on_ready(url_of(listener))
-    try:
-        _runner()(server.serve(sockets=[listener]))
-    except KeyboardInterrupt:
-        pass
-    finally:
-        listener.close()
-    return app.mock
-
-
-def _runner() -> Callable[[Any], Any]:
-    try:
-        import uvloop
-    except ImportError:
-        return asyncio.run
-    runner: Callable[[Any], Any] = uvloop.run
-    return runner
 
 
 def url_of(listener: socket.socket) -> str:
     """The URL under which a socket is reached."""
     host, port = listener.getsockname()[:2]
-    return f"http://{host}:{port}"
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+def run(
+    config: MockConfig | None = None,
+    listener: socket.socket | None = None,
+    on_ready: Callable[[str], None] = lambda _: None,
+    *,
+    host: str = "127.0.0.1",
+    port: int = 0,
+    clock: Clock | None = None,
+) -> HubSpotMock:
+    """Serve until SIGINT or SIGTERM, for the command line; returns the mock with all that it counted.
+
+    Listens on `listener` (see `bind`), else on `host` and `port` (0: a free one; UsageError when it is taken).
+    `on_ready` is called with the URL as soon as connections are accepted.
+    """
+    listener = listener or bind(port, host)
+    app = MockApp(config, clock)
+    url = url_of(listener)
+
+    async def main() -> None:
+        stop = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        with contextlib.suppress(NotImplementedError):  # Windows: KeyboardInterrupt ends it
+            for number in (signal.SIGINT, signal.SIGTERM):
+                loop.add_signal_handler(number, stop.set)
+        await _serve(app, listener, stop, lambda: on_ready(url))
+
+    with contextlib.suppress(KeyboardInterrupt), asyncio.Runner(loop_factory=_loop_factory()) as runner:
+        runner.run(main())
+    return app.mock
 
 
 @contextmanager
-def serve(config: MockConfig | None = None) -> Iterator[Served]:
+def serve(config: MockConfig | None = None, *, port: int = 0, clock: Clock | None = None) -> Iterator[Served]:
     """A mock on a free port of 127.0.0.1, in a thread of its own, for as long as the block runs."""
-    listener = bind()
-    app = MockApp(config)
-    server = _server(app)
-    server.install_signal_handlers = lambda: None  # type: ignore[attr-defined]  # only the main thread may
-    thread = threading.Thread(target=lambda: asyncio.run(server.serve(sockets=[listener])), name="headway-mock")
+    listener = bind(port)
+    app = MockApp(config, clock)
+    ready = threading.Event()
+    running: list[tuple[asyncio.AbstractEventLoop, asyncio.Event]] = []
+    failed: list[BaseException] = []
+
+    async def main() -> None:
+        stop = asyncio.Event()
+        running.append((asyncio.get_running_loop(), stop))
+        await _serve(app, listener, stop, ready.set)
+
+    def work() -> None:
+        try:
+            with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+                runner.run(main())
+        except BaseException as error:  # noqa: BLE001  # told to the thread that started this one
+            failed.append(error)
+        finally:
+            ready.set()
+
+    url = url_of(listener)
+    thread = threading.Thread(target=work, name="headway-mock")
     thread.start()
+    ready.wait()
     try:
-        yield Served(url_of(listener), app.mock)
+        if not failed:
+            yield Served(url, app.mock, running[0][0])
     finally:
-        server.should_exit = True
-        thread.join(10)
+        if running:
+            with contextlib.suppress(RuntimeError):  # the loop has ended by itself
+                running[0][0].call_soon_threadsafe(running[0][1].set)
+        thread.join()
         listener.close()
+        if failed:
+            raise failed[0]
+
+
+@asynccontextmanager
+async def aserve(
+    config: MockConfig | None = None, *, port: int = 0, clock: Clock | None = None
+) -> AsyncIterator[Served]:
+    """As `serve`, for use inside an event loop: the mock runs in the caller's own loop."""
+    listener = bind(port)
+    app = MockApp(config, clock)
+    stop, ready = asyncio.Event(), asyncio.Event()
+    url = url_of(listener)
+    task = asyncio.create_task(_serve(app, listener, stop, ready.set))
+    waiting = asyncio.create_task(ready.wait())
+    try:
+        await asyncio.wait({task, waiting}, return_when=asyncio.FIRST_COMPLETED)
+        if not task.done():
+            yield _Here(url, app.mock, asyncio.get_running_loop())
+    finally:
+        waiting.cancel()
+        stop.set()
+        await task
+        listener.close()
+
+
+class _Here(Served):
+    """Served by the loop that asks: no thread to go to."""
+
+    def call(self, act: Callable[[HubSpotMock], T]) -> T:
+        return act(self.mock)
+
+
+def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
+    try:
+        import uvloop
+    except ImportError:  # Windows
+        return None
+    factory: Callable[[], asyncio.AbstractEventLoop] = uvloop.new_event_loop
+    return factory
+
+
+async def _serve(app: MockApp, listener: socket.socket, stop: asyncio.Event, ready: Callable[[], None]) -> None:
+    """Answer requests until `stop` is set, then end those that wait."""
+    config = uvicorn.Config(
+        app, log_config=None, log_level="critical", access_log=False, lifespan="off", ws="none", http=_Protocol,
+        timeout_keep_alive=_KEEP_ALIVE, proxy_headers=False,
+    )  # fmt: skip
+    config.load()
+    state = ServerState()
+    loop = asyncio.get_running_loop()
+    server = await loop.create_server(
+        lambda: _Protocol(config=config, server_state=state, app_state={}, _loop=loop), sock=listener, backlog=2048
+    )
+    ready()
+    try:
+        await stop.wait()
+    finally:
+        server.close()
+        app.stop()
+        for connection in list(state.connections):
+            connection.shutdown()  # idle ones close, the others after their reply
+        if state.tasks:
+            await asyncio.wait(list(state.tasks), timeout=_LINGER)
+        for task in list(state.tasks):
+            task.cancel()
+        for connection in list(state.connections):
+            connection.transport.abort()
+        await asyncio.sleep(0)
+        await server.wait_closed()
