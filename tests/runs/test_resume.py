@@ -114,7 +114,7 @@ def test_a_run_never_goes_on_in_another_account(mock, contacts, monkeypatch):
     interrupted_load(mock, contacts)
     monkeypatch.setenv("HUBSPOT_TOKEN", "pat-of-another-portal")
     mock.mock.config.portals["pat-of-another-portal"] = Portal(4711)
-    with pytest.raises(UsageError, match="sends to account 62515 of HubSpot, but .* account 4711"):
+    with pytest.raises(UsageError, match=r"sends to account 62515 of HubSpot, but .* account 4711"):
         resume().start()
     assert mock.stats()["write_calls"] == 0
 

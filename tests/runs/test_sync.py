@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from headway.accounts.account import account
-from headway.errors import CredentialsError, MappingError, RunLocked, SourceError, UsageError
+from headway.errors import CredentialsError, MappingError, RunLocked, SourceError, TransportError, UsageError
 from headway.events import LoadFinished, LoadProgress, Note, RunFinished, RunStarted
 from headway.mock.batches import Poison
 from headway.mock.config import MockConfig
@@ -222,6 +222,24 @@ def test_the_quota_of_the_day_pauses_the_run_and_it_goes_on_the_next_day(contact
         assert "daily" in report.reason
         assert report.delivered == 1000
         assert mock.stats()["rate_limited"] <= 1
+
+
+def test_a_day_that_leaves_no_call_even_for_the_schema_leaves_a_run_to_resume(contacts):
+    with serve(MockConfig(daily=1)) as mock:
+        report = sync(contacts(200), mock).start()
+        assert (report.state, report.exit_code, report.read) == ("paused", 5, 0)
+        assert "daily" in report.reason
+        assert mock.stats()["rate_limited"] <= 1
+        assert resume(report.run).start().state == "paused"
+        assert mock.stats()["rate_limited"] <= 1
+
+
+def test_a_destination_that_cannot_be_reached_is_said_so(contacts):
+    with serve(MockConfig()) as mock:
+        pass
+    with pytest.raises(TransportError, match="Cannot connect") as caught:
+        sync(contacts(200), mock).start()
+    assert caught.value.exit_code == 5
 
 
 def test_stop_finishes_what_is_in_flight_and_resume_does_the_rest(contacts):

@@ -57,8 +57,8 @@ async def measure(batches: AsyncGenerator[Converted, None], connector: Connector
                 if mark in seen:
                     if duplicates == "fail":
                         raise UsageError(
-                            f"line {row.line}: the key {row.key!r} is that of an earlier line: make keys unique, or choose "
-                            "--duplicates last or first"
+                            f"line {row.line}: the key {row.key!r} is that of an earlier line: make keys unique, or "
+                            "choose --duplicates last or first"
                         )
                     continue
                 seen.add(mark)
