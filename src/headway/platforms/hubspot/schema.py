@@ -107,8 +107,9 @@ class HubSpotSchema(msgspec.Struct):
                 continue
             found = self.properties.get(column)
             if found is None:
+                near = self._near(column)
                 raise MappingError(
-                    f"{self.object_type} has no property {column!r}{self._near(column)} (map the column or leave it out)"
+                    f"{self.object_type} has no property {column!r}{near} (map the column or leave it out)"
                 )
             if found.read_only:
                 raise MappingError(
