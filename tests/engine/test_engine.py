@@ -366,3 +366,45 @@ def test_an_error_of_ours_ends_the_run_with_that_error(bench):
             await b.build(connector=Broken()).run()
 
     bench(test)
+
+
+def test_nothing_goes_out_once_the_guard_has_spoken_even_if_a_permit_was_awaited(bench):
+    async def test(b):
+        b.platform.behave = lambda number, rows: words(["bad" if number > 90 else "ok"] * len(rows))
+        ended = await b.go(max_dead=0.05)
+        assert ended.ending is Ending.GUARD
+        assert len(b.platform.calls) <= 100
+        assert b.clock.monotonic_ns() / 1e9 < 4
+
+    bench(test, 30_000)
+
+
+def test_an_error_of_ours_is_noticed_while_a_permit_is_awaited(bench):
+    class Broken(Connector):
+        def verdict(self, records, reply):
+            if any(record.key == "k9900" for record in records):
+                raise ZeroDivisionError
+            return super().verdict(records, reply)
+
+    async def test(b):
+        with pytest.raises(ZeroDivisionError):
+            await b.build(connector=Broken()).run()
+        assert b.clock.monotonic_ns() / 1e9 < 4
+
+    bench(test, 30_000)
+
+
+def test_a_stop_between_the_halves_of_a_doubted_batch_loses_nothing_that_arrived(bench):
+    async def test(b):
+        def behave(number, rows):
+            if number == 1:
+                return word("mapping", 0, 400)
+            b.engine.stop()
+            return None
+
+        b.platform.behave = behave
+        assert (await b.build(connector=Connector(repeatable=False)).run()).ending is Ending.INTERRUPTED
+        books = b.books()
+        assert (books.delivered, books.pending) == (40, 40)
+
+    bench(test, 80)

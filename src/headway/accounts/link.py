@@ -17,6 +17,8 @@ import msgspec
 
 from headway import redact
 from headway.accounts.account import Account
+from headway.accounts.waiting import PermitQueue
+from headway.clock import SystemClock
 from headway.core.headers import retry_after
 from headway.core.outcome import RateLimited, Transient
 from headway.core.records import Call, Reply
@@ -32,7 +34,6 @@ __all__ = ["Cache", "OpenAccount"]
 
 _IDENTITY_AGE = 30 * 86_400.0
 _POLICY = RetryPolicy(base=0.5, cap=8.0, attempts=4)
-_WINDOW_WAIT = 120.0
 
 
 class Cache(Protocol):
@@ -69,7 +70,7 @@ class OpenAccount:
         self.seconds: float | None = None
         self._cache = cache
         self._observer = observer
-        self._wait = max(_WINDOW_WAIT, wait_for_quota)
+        self._wait = wait_for_quota
         self._transport = Transport(account.base_url, headers=account.headers, timeout=account.timeout)
 
     @property
@@ -139,13 +140,13 @@ class OpenAccount:
     async def ask(self, call: Call, name: str) -> Reply:
         """Send a call that carries no records, again if it may pass; returns the last reply, whatever it says.
 
-        Raises PermitTimeout if the limits stand in the way for too long, TransportError if there is no reply.
+        Raises PermitTimeout if a quota is used up or a pause longer than an hour, TransportError without a reply.
         """
         attempt = 0
         while True:
             attempt += 1
             limits = self.account.route(call.path)
-            permit = await self.limiter.acquire_async(priority="interactive", timeout=self._wait, limits=limits)
+            permit = await self._permit(limits)
             try:
                 reply = await self.send(call, permit, name=name)
             except TransportError:
@@ -168,6 +169,18 @@ class OpenAccount:
             if wait is None:
                 return reply
             await asyncio.sleep(wait)
+
+    async def _permit(self, limits: frozenset[str]) -> Permit:
+        """A permit for a call of our own; raises PermitTimeout where waiting is not worth while."""
+        queue = PermitQueue(
+            self.limiter, account=self.name, names=limits, priority="interactive", wait_for_quota=self._wait,
+            clock=SystemClock(), tell=self._tell,
+        )  # fmt: skip
+        got = await queue.take(asyncio.get_running_loop().create_future())
+        if isinstance(got, Permit):
+            return got
+        assert got is not None
+        raise PermitTimeout(got.reason, got.seconds, got.limit)
 
     @staticmethod
     def _again(attempt: int, meaning: Transient) -> float | None:

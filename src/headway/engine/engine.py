@@ -19,17 +19,18 @@ from collections.abc import Sequence
 from time import perf_counter
 
 from headway import redact
+from headway.accounts.waiting import Parked, PermitQueue
 from headway.clock import Clock, SystemClock
 from headway.core.limits import SECOND
 from headway.core.outcome import CredentialsRejected, RateLimited, Transient, Verdict
 from headway.core.records import Record, Reply
 from headway.core.retry import RetryPolicy
 from headway.engine.breaker import Breaker
-from headway.engine.dispositions import NO_REPLY, NOT_SENT, Settled, blame, settle, timed
-from headway.engine.model import Delivery, Ended, Ending, Link, Queue, Settings, Tally
-from headway.engine.waiting import PermitQueue
+from headway.engine.dispositions import NO_REPLY, NOT_SENT, Settled, settle, timed
+from headway.engine.model import INTERRUPTED, Delivery, Ended, Ending, Link, Queue, Settings, Tally
+from headway.engine.opening import open_run
 from headway.errors import TransportError
-from headway.events import Event, Note, Observer, RecordsFinished
+from headway.events import Event, Observer, RecordsFinished
 from headway.permit import Permit
 from headway.stores.model import Claim
 
@@ -38,7 +39,7 @@ __all__ = ["Engine"]
 _FEWEST, _MOST = 16, 64
 _MOST_BYTES = 48 << 20
 _SHORTEST = 0.001  # the instants of a store are floats: a wait of less need not end
-_Got = tuple[Permit, Claim]
+Got = tuple[Permit, Claim]
 
 
 class Engine:
@@ -101,7 +102,7 @@ class Engine:
             wait_for_quota=self._settings.wait_for_quota, clock=self._clock, tell=self._tell,
         )  # fmt: skip
         try:
-            await self._opening()
+            await open_run(self)
             while (got := await self._obtain()) is not None:
                 self._launch(*got)
             await self._drain()
@@ -123,83 +124,15 @@ class Engine:
             self._stop.set_result(None)
         self._changed.set()
 
-    # -- the first two batches
-
-    async def _opening(self) -> None:
-        for _ in range(2):
-            got = await self._obtain()
-            if got is None:
-                return
-            permit, claim = got
-            verdict = await self._attempt(permit, claim.records)
-            if blame(verdict) is not None and self._ended is None:
-                await self._confirm(claim, verdict)
-                return
-            self._finish(claim, verdict)
-
-    async def _confirm(self, claim: Claim, verdict: Verdict) -> None:
-        """A reply blames the mapping for a whole batch: ask once more, with others, before anything is split."""
-        reason = blame(verdict)
-        second = await self._another()
-        if second is not None:
-            again = await self._attempt(second[0], second[1].records)
-            if blame(again) == reason:
-                self._give_back((claim, second[1]), reason)
-                return
-            self._finish(second[1], again)
-            self._finish(claim, verdict)
-            return
-        records = claim.records
-        middle = (len(records) + 1) // 2
-        if len(records) == 1 or self._ended is not None:
-            self._give_back((claim,), reason)
-            return
-        outcomes: list[Verdict] = []
-        for half in (records[:middle], records[middle:]):
-            permit = await self._permits.take(self._stopped())
-            if not isinstance(permit, Permit):
-                self._ended = self._ended or permit or _interrupted()
-                self._store.unclaim(self._run, claim)
-                return
-            outcomes.append(await self._attempt(permit, half))
-        if all(blame(each) == reason for each in outcomes):
-            self._give_back((claim,), reason)
-            return
-        first, last = outcomes
-        self._finish(claim, Verdict((*first.outcomes, *last.outcomes), last.status, last.request_id))
-
-    async def _another(self) -> _Got | None:
-        """A permit and a batch, if one is ready now."""
-        ready = self._store.next_ready(self._run)
-        if ready is None or ready > self._wall() or self._stopping:
-            return None
-        permit = await self._permits.take(self._stopped())
-        if not isinstance(permit, Permit):
-            self._ended = self._ended or permit
-            return None
-        claim = self._claim()
-        if claim is None:
-            permit.cancel()
-            return None
-        return permit, claim
-
-    def _give_back(self, claims: Sequence[Claim], reason: tuple[str, str] | None) -> None:
-        for claim in claims:
-            self._store.unclaim(self._run, claim)
-        code, message = reason or ("", "")
-        self._end(Ended(Ending.MAPPING, f"the destination refuses the mapping: {message or code}"))
-
     # -- work, permit, claim
 
-    async def _obtain(self) -> _Got | None:
+    async def _obtain(self) -> Got | None:
         """The next batch and its permit; None when nothing is left or the engine is to end."""
         while not self._over():
             if await self._held_up():
                 continue
-            permit = await self._permits.take(self._stopped())
-            if not isinstance(permit, Permit):
-                if permit is not None:
-                    self._end(permit)
+            permit = await self._permit()
+            if permit is None:
                 continue
             claim = self._claim()
             if claim is not None:
@@ -207,9 +140,18 @@ class Engine:
             permit.cancel()
         return None
 
+    async def _permit(self) -> Permit | None:
+        """A permit; None when the engine is to end."""
+        assert self._stop is not None
+        got = await self._permits.take(self._stop)
+        if isinstance(got, Parked):
+            self._end(Ended(Ending.QUOTA, got.reason, got.until))
+            return None
+        return got
+
     def _over(self) -> bool:
         if self._ended is None and self._stopping:
-            self._end(_interrupted())
+            self._end(INTERRUPTED)
         return self._ended is not None or self._failure is not None
 
     async def _held_up(self) -> bool:
@@ -281,6 +223,7 @@ class Engine:
         self._bytes -= size
         if not task.cancelled() and task.exception() is not None:
             self._failure = self._failure or task.exception()
+            self._note_stop()
         self._changed.set()
 
     async def _deliver(self, permit: Permit, claim: Claim) -> None:
@@ -376,25 +319,16 @@ class Engine:
             await asyncio.gather(*self._tasks, return_exceptions=True)
 
     def _end(self, ended: Ended) -> None:
+        """The first reason counts; whoever waits for a permit waits no longer."""
         self._ended = self._ended or ended
-
-    def _stopped(self) -> asyncio.Future[None]:
-        assert self._stop is not None
-        return self._stop
+        self._note_stop()
 
     def _tell(self, event: Event) -> None:
         if self._observer is not None:
             self._observer(event)
-
-    def _note(self, text: str) -> None:
-        self._tell(Note(text))
 
     def _now(self) -> float:
         return self._clock.monotonic_ns() / SECOND
 
     def _wall(self) -> float:
         return self._clock.wall_ns() / SECOND
-
-
-def _interrupted() -> Ended:
-    return Ended(Ending.INTERRUPTED, "stopped on request")

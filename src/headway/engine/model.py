@@ -14,7 +14,7 @@ from headway.limiter import Limiter
 from headway.permit import Permit
 from headway.stores.model import Claim, Disposition
 
-__all__ = ["Delivery", "Ended", "Ending", "Link", "Queue", "Settings", "Tally"]
+__all__ = ["INTERRUPTED", "Delivery", "Ended", "Ending", "Link", "Queue", "Settings", "Tally"]
 
 
 class Ending(Enum):
@@ -36,6 +36,9 @@ class Ended:
     ending: Ending
     reason: str = ""
     until: datetime | None = None
+
+
+INTERRUPTED = Ended(Ending.INTERRUPTED, "stopped on request")
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,12 +17,11 @@ from datetime import UTC, datetime, timedelta
 from headway.clock import Clock
 from headway.core.limits import SECOND
 from headway.core.status import LimitStatus
-from headway.engine.model import Ended, Ending
 from headway.events import Event, Waiting
 from headway.limiter import Limiter
 from headway.permit import Permit
 
-__all__ = ["Obstacle", "PermitQueue", "obstacle"]
+__all__ = ["Obstacle", "Parked", "PermitQueue", "obstacle"]
 
 _AT_ONCE = 0.1
 _LOOK = 1.0
@@ -37,6 +36,16 @@ class Obstacle:
     limit: str
     kind: str
     seconds: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Parked:
+    """Not worth waiting for: why, in words, for how many seconds, until when."""
+
+    reason: str
+    limit: str
+    seconds: float
+    until: datetime
 
 
 def obstacle(statuses: Iterable[LimitStatus], names: frozenset[str] | None) -> Obstacle | None:
@@ -78,23 +87,23 @@ class PermitQueue:
         self._clock = clock
         self._tell = tell
 
-    async def take(self, stop: asyncio.Future[None]) -> Permit | Ended | None:
+    async def take(self, stop: asyncio.Future[None]) -> Permit | Parked | None:
         """A permit; why there is none; None when `stop` was set first."""
         if stop.done():
             return None
         asked = asyncio.ensure_future(self._limiter.acquire_async(priority=self._priority, limits=self._names))
         kept = False
         try:
-            ended = await self._watch(asked, stop)
-            if ended is None and asked.done() and not stop.done():
+            parked = await self._watch(asked, stop)
+            if parked is None and asked.done() and not stop.done():
                 kept = True
                 return asked.result()
-            return ended
+            return parked
         finally:
             if not kept:
                 await _withdraw(asked)
 
-    async def _watch(self, asked: asyncio.Future[Permit], stop: asyncio.Future[None]) -> Ended | None:
+    async def _watch(self, asked: asyncio.Future[Permit], stop: asyncio.Future[None]) -> Parked | None:
         both: Sequence[asyncio.Future[object]] = (asked, stop)  # type: ignore[assignment]
         await asyncio.wait(both, timeout=_AT_ONCE, return_when=asyncio.FIRST_COMPLETED)
         began = self._now()
@@ -102,16 +111,16 @@ class PermitQueue:
         while not asked.done() and not stop.done():
             found = obstacle(self._limiter.snapshot(), self._names)
             if found is not None:
-                ended = self._worth(found, self._now() - began)
-                if ended is not None:
-                    return ended
+                parked = self._worth(found, self._now() - began)
+                if parked is not None:
+                    return parked
                 if said is None or said[0] != found.limit or self._now() - said[1] >= _SAY_AGAIN:
                     said = (found.limit, self._now())
                     self._tell(Waiting(self._account, found.limit, found.seconds))
             await asyncio.wait(both, timeout=_LOOK, return_when=asyncio.FIRST_COMPLETED)
         return None
 
-    def _worth(self, found: Obstacle, waited: float) -> Ended | None:
+    def _worth(self, found: Obstacle, waited: float) -> Parked | None:
         """Why this is not worth waiting for; None if it is."""
         if found.seconds is None:
             return None
@@ -123,7 +132,9 @@ class PermitQueue:
         until = datetime.fromtimestamp(wall, UTC) + timedelta(seconds=found.seconds)
         what = "the quota is used up" if quota else "the platform asks for a long pause"
         when = f"{until.astimezone():%Y-%m-%d %H:%M %Z}"
-        return Ended(Ending.QUOTA, f"{self._account}: {what} (limit {found.limit!r}), until {when}", until)
+        return Parked(
+            f"{self._account}: {what} (limit {found.limit!r}), until {when}", found.limit, found.seconds, until
+        )
 
     def _now(self) -> float:
         return self._clock.monotonic_ns() / SECOND
