@@ -20,7 +20,7 @@ from urllib.parse import urlsplit
 
 import aiohttp
 
-from headway import redact
+from headway import __version__, redact
 from headway.core.records import Call, Reply
 from headway.errors import TransportError
 
@@ -64,7 +64,7 @@ class Transport:
         max_body: int = 64 << 20,
     ) -> None:
         self._base = base_url.rstrip("/")
-        self._headers = dict(headers or {})
+        self._headers = {"user-agent": f"headway/{__version__}", **(headers or {})}
         self._timeout = timeout
         self._connect = min(connect_timeout, timeout)
         self._max_body = max_body

@@ -59,7 +59,7 @@ class Account:
         self.credential = credential_hash(token)
         self._token = token
         self._state = default_state() if state is None else str(state)
-        self._pacing = pacing
+        self.pacing = pacing
         self._lock = threading.Lock()
         self._limiter: Limiter | None = None
         self._observers: list[Observer] = []
@@ -89,7 +89,7 @@ class Account:
                     keys={entry.name: self._key(entry.scope, entry.name) for entry in entries},
                     share=self.config.share,
                     reserve=self.config.reserve,
-                    pacing=self._pacing,
+                    pacing=self.pacing,
                     linger=max(30.0, self.timeout),
                     observer=self._tell,
                 )

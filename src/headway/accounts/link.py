@@ -32,7 +32,7 @@ from headway.transport import Transport
 
 __all__ = ["Cache", "OpenAccount"]
 
-_IDENTITY_AGE = 30 * 86_400.0
+_IDENTITY_AGE = 86_400.0  # an account may move its midnight to another zone
 _POLICY = RetryPolicy(base=0.5, cap=8.0, attempts=4)
 
 
@@ -129,13 +129,12 @@ class OpenAccount:
 
     async def _charge(self, limits: frozenset[str], calls: int, reply: Reply) -> None:
         """The calls made before the identity was known count against the account's own limits, too."""
-        for _ in range(calls):
-            try:
-                permit = await self.limiter.acquire_async(priority="interactive", timeout=2.0, limits=limits)
-            except PermitTimeout:
-                return  # used up: the run will be told so when it asks
-            permit.observe(reply.status, reply.headers)
-            permit.settle()
+        try:
+            permit = await self.limiter.acquire_async(calls, priority="interactive", timeout=2.0, limits=limits)
+        except PermitTimeout:
+            return  # used up: the run will be told so when it asks
+        permit.observe(reply.status, reply.headers)
+        permit.settle()
 
     async def ask(self, call: Call, name: str) -> Reply:
         """Send a call that carries no records, again if it may pass; returns the last reply, whatever it says.

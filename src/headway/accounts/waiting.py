@@ -17,7 +17,7 @@ from datetime import UTC, datetime, timedelta
 from headway.clock import Clock
 from headway.core.limits import SECOND
 from headway.core.status import LimitStatus
-from headway.events import Event, Waiting
+from headway.events import Event, Note, Waiting
 from headway.limiter import Limiter
 from headway.permit import Permit
 
@@ -114,6 +114,8 @@ class PermitQueue:
                 parked = self._worth(found, self._now() - began)
                 if parked is not None:
                     return parked
+                if said is None and self._limiter.recovering > 0:
+                    self._tell(Note(_recovering(self._account, self._limiter.recovering)))
                 if said is None or said[0] != found.limit or self._now() - said[1] >= _SAY_AGAIN:
                     said = (found.limit, self._now())
                     self._tell(Waiting(self._account, found.limit, found.seconds))
@@ -138,6 +140,13 @@ class PermitQueue:
 
     def _now(self) -> float:
         return self._clock.monotonic_ns() / SECOND
+
+
+def _recovering(account: str, seconds: float) -> str:
+    return (
+        f"{account}: the places of a process that ended without giving them back are free in {seconds:.0f} s at the "
+        "latest"
+    )
 
 
 async def _withdraw(asked: asyncio.Future[Permit]) -> None:

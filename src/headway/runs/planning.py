@@ -81,6 +81,7 @@ def predicted(
     latency: float | None,
     share: float,
     reserve: int,
+    pacing: str | None = None,
     used: int = 0,
     notes: tuple[str, ...] = (),
 ) -> Plan:
@@ -90,6 +91,7 @@ def predicted(
     trip = (_LATENCY if latency is None else latency) + _WORK_SECONDS
     sending = predict(
         measured.calls, mine, latency=trip, room=_IN_FLIGHT, wall=wall, share=share, reserve=reserve,
+        pacing=pacing,
         used={quota.name: used} if quota is not None and used else None,
     )  # fmt: skip
     # Our own work runs on one core, however many calls are in flight.

@@ -103,7 +103,7 @@ class Sync(Job):
             owner = destination.account
             return predicted(
                 measured, owner.limits, owner.route(connector.call(()).path), wall=time.time(), latency=link.seconds,
-                share=owner.config.share, reserve=owner.config.reserve,
+                share=owner.config.share, reserve=owner.config.reserve, pacing=owner.pacing,
                 used=quota_state(owner.limiter.snapshot(), owner.limits), notes=source.notes,
             )  # fmt: skip
 
