@@ -149,5 +149,5 @@ def parse_window(text: str) -> tuple[int, float] | None:
         raise UsageError(f"{text!r} is no window: write it as 100/10s, or none")
     seconds = parse_seconds(per if per[:1].isdigit() or per[:1] == "." else f"1{per}")
     if seconds <= 0:
-        raise UsageError(f"{text!r} is no window: its length must be more than nothing")
+        raise UsageError(f"{text!r} is no window: its length must be more than nothing, as in 100/10s")
     return int(amount), seconds

@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from typing import Any
 from zoneinfo import ZoneInfo
 
+from headway.errors import UsageError
 from headway.mock.batches import Batches
 from headway.mock.clock import SECOND, Clock, SystemClock
 from headway.mock.config import MockConfig, Portal
@@ -60,12 +61,6 @@ class HubSpotMock:
         self.journal = Journal(config.journal)
 
     # -- counting
-
-    def admit(self, token: str, portal: Portal | None = None, *, search: bool = False) -> Refusal | None:
-        """Count a call of a token as if it had arrived now; says which limit refuses it."""
-        del portal  # a token knows its own
-        app = self.enforcer.app(token)
-        return None if app is None else self.enforcer.admit(app, search=search)
 
     def arrive(self, method: str, path: str, authorization: str, query: str = "") -> Arrived:
         """Count one call now."""
@@ -219,7 +214,7 @@ def _properties(kind: ObjectType, to: Route, body: bytes) -> MockReply:
     if to.action == "create":
         try:
             made = from_official(decode_object(body))
-        except (ValueError, KeyError) as error:
+        except (ValueError, KeyError, TypeError, UsageError) as error:
             return refuse(400, f"Invalid input JSON: {error}", "VALIDATION_ERROR")
         if made.name in kind.properties:
             return refuse(409, f"A property named '{made.name}' already exists.", "CONFLICT")

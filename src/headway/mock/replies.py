@@ -30,13 +30,13 @@ class MockReply:
     policy: str = ""
 
 
-class BatchError(msgspec.Struct, omit_defaults=True):
+class BatchError(msgspec.Struct):
     """One error of a 207, or of a whole batch."""
 
     category: str
     message: str
     context: dict[str, list[str]] = {}
-    errors: list[dict[str, Any]] = []
+    errors: list[dict[str, Any]] | msgspec.UnsetType = msgspec.UNSET
     status: str = "error"
 
 
