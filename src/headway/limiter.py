@@ -30,7 +30,7 @@ from headway.errors import ForkedLimiter, LimiterClosed, PermitTimeout, UsageErr
 from headway.events import DestinationPaused, Event, Observer, ProfileRefuted, RateLimitHit
 from headway.permit import Permit, PermitRequest
 from headway.state.membership import Membership
-from headway.waking import AsyncWaiter, LoopTimer, ThreadTimer, ThreadWaiter, Timer, Waiter
+from headway.waking import Alarm, AsyncWaiter, ThreadWaiter, Waiter
 
 __all__ = ["LimitStatus", "Limiter"]
 
@@ -77,8 +77,7 @@ class Limiter:
         self._rejections = Rejections(self._gate)
         self._linger = nanoseconds(linger)
         self._observer = observer
-        self._timer: Timer | None = None
-        self._home: asyncio.AbstractEventLoop | None = None
+        self._alarm = Alarm(self._clock, self._poll)
         self._closed = False
         self._forked = False
         self._events: list[Event] = []
@@ -197,7 +196,7 @@ class Limiter:
                 if at is not None and at > now + nanoseconds(timeout):
                     self._gate.abandon(ticket)
                     raise _too_late(timeout, limit, (at - now) / SECOND)
-            self._choose_timer(loop)
+            self._alarm.joined(loop)
         self._poll()
         return ticket
 
@@ -229,16 +228,6 @@ class Limiter:
 
     # -- polling
 
-    def _choose_timer(self, loop: asyncio.AbstractEventLoop | None) -> None:
-        if isinstance(self._timer, ThreadTimer):
-            return
-        if loop is not None and (self._home is None or self._home is loop or self._home.is_closed()):
-            if self._home is not loop:
-                self._home = loop
-                self._timer = LoopTimer(loop, self._clock, self._poll)
-        else:
-            self._timer = ThreadTimer(self._clock, self._poll)
-
     def _poll(self) -> None:
         """Grant what fits now, wake those granted, set the timer for the next."""
         clock = self._clock
@@ -246,30 +235,15 @@ class Limiter:
             if self._closed:
                 return
             poll = self._gate.poll(clock.monotonic_ns(), clock.wall_ns())
-            timer = self._timer
             waiting = self._gate.waiting
-            if isinstance(timer, ThreadTimer):
-                timer.set(poll.wake)
-                timer = None
+            self._alarm.set_for_threads(poll.wake)
         for ticket in poll.granted:
             waker: Waiter = ticket.waker  # type: ignore[assignment]
             ticket.waker = None
             waker.wake()
-        if isinstance(timer, LoopTimer):
-            self._set_loop_timer(timer, poll.wake)
+        self._alarm.set_for_loop(poll.wake)
         if waiting and self._membership is not None:
             self._membership.nudge()
-
-    @staticmethod
-    def _set_loop_timer(timer: LoopTimer, at: int | None) -> None:
-        try:
-            here = asyncio.get_running_loop() is timer.loop
-        except RuntimeError:
-            here = False
-        if here:
-            timer.set(at)
-        elif not timer.loop.is_closed():
-            timer.loop.call_soon_threadsafe(timer.set, at)
 
     # -- what permits call
 
@@ -379,13 +353,11 @@ class Limiter:
                 return
             self._closed = True
             waiters = self._gate.drop_waiting()
-            if isinstance(self._timer, ThreadTimer):
-                self._timer.set(None)
+            self._alarm.set_for_threads(None)
         for ticket in waiters:
             waker: Waiter = ticket.waker  # type: ignore[assignment]
             waker.wake()
-        if isinstance(self._timer, LoopTimer):
-            self._set_loop_timer(self._timer, None)
+        self._alarm.set_for_loop(None)
         if self._membership is not None:
             self._membership.leave()
 
@@ -400,7 +372,7 @@ class Limiter:
 
     def _after_fork(self) -> None:
         self._lock = threading.Lock()
-        self._timer, self._home = None, None
+        self._alarm = Alarm(self._clock, self._poll)
         if self._membership is None:
             self._forked = True
         else:

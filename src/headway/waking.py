@@ -18,7 +18,7 @@ from typing import Protocol
 from headway.clock import Clock
 from headway.core.limits import SECOND
 
-__all__ = ["AsyncWaiter", "LoopTimer", "ThreadTimer", "ThreadWaiter", "Timer", "Waiter"]
+__all__ = ["Alarm", "AsyncWaiter", "LoopTimer", "ThreadTimer", "ThreadWaiter", "Waiter"]
 
 
 class Waiter(Protocol):
@@ -67,13 +67,6 @@ class AsyncWaiter:
     def _done(self) -> None:
         if not self.future.done():
             self.future.set_result(None)
-
-
-class Timer(Protocol):
-    """Calls `poll` at or soon after an instant."""
-
-    def set(self, at: int | None) -> None:
-        """Poll at the monotonic instant `at`; None for not at all. Replaces what was set before."""
 
 
 class LoopTimer:
@@ -126,6 +119,48 @@ class ThreadTimer:
             poll = self._poll()
             if poll is not None:
                 poll()
+
+
+class Alarm:
+    """Polls one limiter when time has passed: by its only loop's own timer, or by the process's timer thread."""
+
+    __slots__ = ("__weakref__", "_clock", "_loop_timer", "_poll", "_thread_timer")
+
+    def __init__(self, clock: Clock, poll: Callable[[], None]) -> None:
+        self._clock = clock
+        self._poll = poll
+        self._loop_timer: LoopTimer | None = None
+        self._thread_timer: ThreadTimer | None = None
+
+    def joined(self, loop: asyncio.AbstractEventLoop | None) -> None:
+        """A waiter in this loop, or in a thread (None); the limiter's lock is held."""
+        if self._thread_timer is not None:
+            return
+        timer = self._loop_timer
+        if loop is not None and (timer is None or timer.loop is loop or timer.loop.is_closed()):
+            if timer is None or timer.loop is not loop:
+                self._loop_timer = LoopTimer(loop, self._clock, self._poll)
+        else:
+            self._thread_timer = ThreadTimer(self._clock, self._poll)
+
+    def set_for_threads(self, at: int | None) -> None:
+        """Poll at `at`, None for not at all, if threads wait here; the limiter's lock is held."""
+        if self._thread_timer is not None:
+            self._thread_timer.set(at)
+
+    def set_for_loop(self, at: int | None) -> None:
+        """Poll at `at`, None for not at all, if one loop is the only user; from any thread, without the lock."""
+        timer = self._loop_timer
+        if timer is None or self._thread_timer is not None:
+            return
+        try:
+            here = asyncio.get_running_loop() is timer.loop
+        except RuntimeError:
+            here = False
+        if here:
+            timer.set(at)
+        elif not timer.loop.is_closed():
+            timer.loop.call_soon_threadsafe(timer.set, at)
 
 
 class _TimerThread:
