@@ -27,7 +27,7 @@ from headway.core.headers import remaining
 from headway.core.limits import SECOND, Limit, nanoseconds
 from headway.core.status import LimitStatus, status_of
 from headway.errors import ForkedLimiter, LimiterClosed, PermitTimeout, UsageError
-from headway.events import DestinationPaused, Event, Observer, ProfileRefuted, RateLimitHit
+from headway.events import DestinationPaused, Event, Note, Observer, ProfileRefuted, RateLimitHit
 from headway.permit import Permit, PermitRequest
 from headway.state.membership import Membership
 from headway.waking import Alarm, AsyncWaiter, ThreadWaiter, Waiter
@@ -84,7 +84,7 @@ class Limiter:
         self._membership: Membership | None = None
         if state is not None:
             self._membership = Membership(
-                str(state), self._gate, self._lock, self._clock, self._poll,
+                str(state), self._gate, self._lock, self._clock, self._poll, self._note,
                 name=name, keys=keys or {}, linger=self._linger, ttl=nanoseconds(ttl),
                 fresh=fresh, unused=lost == "unused",
             )  # fmt: skip
@@ -308,6 +308,10 @@ class Limiter:
         self._tell(pause, retry_after)
         self._poll()
         return pause.nanoseconds / SECOND
+
+    def _note(self, text: str) -> None:
+        if self._observer is not None:
+            self._observer(Note(text))
 
     def _tell(self, pause: Pause, retry_after: float | None) -> None:
         tell = self._observer

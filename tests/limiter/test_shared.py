@@ -201,3 +201,26 @@ def test_after_fork_a_shared_limiter_joins_again_as_a_new_holder(tmp_path):
     os.close(read)
     assert 1 <= taken <= 3
     limiter.close()
+
+
+def test_state_out_of_reach_is_said_once_and_never_fails_open(tmp_path):
+    import sqlite3
+
+    from headway.events import Note
+
+    events = []
+    path = tmp_path / "limits.db"
+    with Limiter(Window(3, per=60), state=path, name="n", fresh=True, ttl=0.6, observer=events.append) as limiter:
+        limiter.acquire(timeout=5).settle()
+        store = sqlite3.connect(path, isolation_level=None)
+        store.execute("DROP TABLE pools")
+        until = time.monotonic() + 5
+        while not events and time.monotonic() < until:
+            time.sleep(0.01)
+        time.sleep(1.0)  # the lease is over
+        assert limiter.try_acquire() is None
+        notes = [event.text for event in events if isinstance(event, Note)]
+        assert len(notes) == 1
+        assert "limits.db" in notes[0]
+        store.execute("CREATE TABLE pools (key TEXT PRIMARY KEY, body TEXT NOT NULL) WITHOUT ROWID")
+        store.close()

@@ -32,7 +32,7 @@ class Member(Protocol):
     def due(self) -> int | None: ...
     def requests(self) -> tuple[int, list[Request]]: ...
     def apply(self, answers: list[Answer | LotAnswer], asked: int) -> None: ...
-    def failed(self) -> None: ...
+    def failed(self, error: HeadwayError) -> None: ...
     def leave(self) -> None: ...
 
 
@@ -92,9 +92,9 @@ class Lender:
             asked = [(member, *member.requests()) for member in members]
             try:
                 answers = self._keeper.exchange([request for _, _, requests in asked for request in requests])
-            except HeadwayError:
+            except HeadwayError as error:
                 for member in members:
-                    member.failed()
+                    member.failed(error)
                 return
             at = 0
             for member, when, requests in asked:

@@ -19,6 +19,7 @@ from headway.core.limits import SECOND
 from headway.core.lots import LotAnswer
 from headway.core.meters import Meter
 from headway.core.quota import QuotaMeter
+from headway.errors import HeadwayError
 from headway.sqlite import process
 from headway.state.keeper import Request
 from headway.state.lender import Lender, lender_for
@@ -41,6 +42,7 @@ class Membership:
         lock: threading.Lock,
         clock: Clock,
         changed: Callable[[], None],
+        trouble: Callable[[str], None],
         *,
         name: str,
         keys: Mapping[str, str],
@@ -54,6 +56,8 @@ class Membership:
         self._lock = lock
         self._clock = clock
         self._changed = changed
+        self._trouble = trouble
+        self._troubled = False
         self._name = name
         self._linger = linger
         self._ttl = ttl
@@ -186,15 +190,19 @@ class Membership:
                     assert isinstance(answer, Answer)
                     holder.apply(answer, asked, now)
             self._rounds += 1
+            self._troubled = False
             self._answered.notify_all()
         self._changed()
 
-    def failed(self) -> None:
-        """The keeper did not answer."""
+    def failed(self, error: HeadwayError) -> None:
+        """The keeper did not answer: said once, until it does again."""
         with self._lock:
+            said, self._troubled = self._troubled, True
             now = self._clock.monotonic_ns()
             for _, holder in self._holders.values():
                 holder.failed(now)
+        if not said:
+            self._trouble(f"{error}; what is lent may be used until its lease ends, then calls wait")
 
     def _queued(self) -> dict[str, int]:
         queued: dict[str, int] = {}
