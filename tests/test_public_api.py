@@ -15,6 +15,12 @@ def test_all_is_sorted_and_complete():
     assert dir(headway) == sorted(headway.__all__)
 
 
+def test_the_version_is_that_of_the_package():
+    from importlib.metadata import version
+
+    assert headway.__version__ == version("headway")
+
+
 def test_no_module_shadows_a_public_name():
     import pkgutil
 

@@ -8,6 +8,8 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from headway.version import __version__
+
 if TYPE_CHECKING:
     from headway.accounts.account import Account as Account
     from headway.accounts.account import Destination as Destination
@@ -37,8 +39,6 @@ if TYPE_CHECKING:
     from headway.runs.report import Plan as Plan
     from headway.runs.report import Report as Report
     from headway.runs.sync import Sync as Sync
-
-__version__ = "0.1.0"
 
 _HOMES = {
     "Account": "headway.accounts.account",

@@ -20,9 +20,10 @@ from urllib.parse import urlsplit
 
 import aiohttp
 
-from headway import __version__, redact
+from headway import redact
 from headway.core.records import Call, Reply
 from headway.errors import TransportError
+from headway.version import __version__
 
 __all__ = ["Stamp", "Transport"]
 

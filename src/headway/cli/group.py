@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from headway import __version__
+from headway.version import __version__
 
 __all__ = ["COMMANDS", "LazyGroup", "headway"]
 

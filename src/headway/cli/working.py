@@ -90,4 +90,5 @@ def _signals(job: Job, store: str | None) -> Iterator[None]:
         yield
     finally:
         for number, handler in before.items():
-            signal.signal(number, handler)
+            # Who pressed Ctrl-C twice is not to be met by a traceback while the result is printed.
+            signal.signal(number, signal.SIG_IGN if seen else handler)
