@@ -27,7 +27,7 @@ from headway.core.headers import remaining
 from headway.core.limits import SECOND, Limit, nanoseconds
 from headway.core.status import LimitStatus, status_of
 from headway.errors import ForkedLimiter, LimiterClosed, PermitTimeout, UsageError
-from headway.events import DestinationPaused, Event, Note, Observer, ProfileRefuted, RateLimitHit
+from headway.events import DestinationPaused, Observer, ProfileRefuted, RateLimitHit
 from headway.permit import Permit, PermitRequest
 from headway.state.membership import Membership
 from headway.waking import Alarm, AsyncWaiter, ThreadWaiter, Waiter
@@ -64,12 +64,7 @@ class Limiter:
         clock: Clock | None = None,
         ttl: float = 6.0,
     ) -> None:
-        if linger < 0:
-            raise UsageError(f"linger must be at least 0 seconds, not {linger!r}")
-        if lost not in {"used", "unused"}:
-            raise UsageError(f"lost is 'used' or 'unused', not {lost!r}")
-        if state is not None and not (name or keys):
-            raise UsageError("a limiter with shared state needs a name= under which to share it")
+        _check(linger, lost, named=state is None or bool(name or keys))
         self.name = name
         self._clock: Clock = clock or SystemClock()
         self._lock = threading.Lock()
@@ -80,11 +75,10 @@ class Limiter:
         self._alarm = Alarm(self._clock, self._poll)
         self._closed = False
         self._forked = False
-        self._events: list[Event] = []
         self._membership: Membership | None = None
         if state is not None:
             self._membership = Membership(
-                str(state), self._gate, self._lock, self._clock, self._poll, self._note,
+                str(state), self._gate, self._lock, self._clock, self._poll, observer,
                 name=name, keys=keys or {}, linger=self._linger, ttl=nanoseconds(ttl),
                 fresh=fresh, unused=lost == "unused",
             )  # fmt: skip
@@ -309,10 +303,6 @@ class Limiter:
         self._poll()
         return pause.nanoseconds / SECOND
 
-    def _note(self, text: str) -> None:
-        if self._observer is not None:
-            self._observer(Note(text))
-
     def _tell(self, pause: Pause, retry_after: float | None) -> None:
         tell = self._observer
         if tell is None or not pause.fresh:
@@ -382,6 +372,15 @@ class Limiter:
         else:
             self._gate.drop_waiting()
             self._membership.rejoin(self._lock)
+
+
+def _check(linger: float, lost: str, *, named: bool) -> None:
+    if not linger >= 0:
+        raise UsageError(f"linger must be at least 0 seconds, not {linger!r}")
+    if lost not in {"used", "unused"}:
+        raise UsageError(f"lost is 'used' or 'unused', not {lost!r}")
+    if not named:
+        raise UsageError("a limiter with shared state needs a name= under which to share it")
 
 
 def _names(limits: Iterable[str] | None) -> frozenset[str] | None:

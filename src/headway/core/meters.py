@@ -11,6 +11,7 @@ A meter belongs to one gate. Rules:
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from heapq import heapify, heappop, heappush
 
 from headway.core.limits import Bucket, Concurrency, Window, guard_ns, nanoseconds
@@ -32,7 +33,7 @@ class Grant:
         self.freed = False
 
 
-class Meter:
+class Meter(ABC):
     """The common part: pauses, pacing, lent places."""
 
     __slots__ = (
@@ -76,9 +77,9 @@ class Meter:
             return self.due
         return at
 
+    @abstractmethod
     def room(self, now: int, wall: int, cost: int) -> int | None:
         """As `fits`, without pauses and pacing."""
-        raise NotImplementedError
 
     def take(self, now: int, wall: int, cost: int) -> Grant:
         """Take `cost` places; the caller has asked `fits`."""
@@ -93,13 +94,13 @@ class Meter:
         """The last byte was written at `now`, on a connection that was open."""
         grant.sent = now
 
+    @abstractmethod
     def settle(self, grant: Grant, now: int, wall: int, *, lost: int, actual: int | None) -> None:
         """The call is over: its reply came at `now`, or it is certain to be counted within `lost` nanoseconds."""
-        raise NotImplementedError
 
+    @abstractmethod
     def cancel(self, grant: Grant) -> None:
         """The call was certainly not sent."""
-        raise NotImplementedError
 
     def _mine(self, grant: Grant) -> bool:
         """Whether the grant still counts here; takes it out of flight."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from abc import ABC, abstractmethod
 from collections.abc import AsyncGenerator, Iterable, Mapping
 from contextlib import AsyncExitStack
 from datetime import UTC, datetime, timedelta
@@ -38,7 +39,7 @@ DEFAULT_STORE = ".headway/records.db"
 SourceSpec = str | os.PathLike[str] | Iterable[object]
 
 
-class Job:
+class Job(ABC):
     """One run, about to be worked on. `Sync` makes it from a source, `resume` and `replay_dead` from the store."""
 
     def __init__(
@@ -90,8 +91,9 @@ class Job:
         """Leave at once: `start` raises KeyboardInterrupt, `astart` is cancelled; the store stays intact."""
         self._driver.abort()
 
+    @abstractmethod
     async def _work(self) -> Report:
-        raise NotImplementedError
+        """One session of work."""
 
     # -- what runs open
 

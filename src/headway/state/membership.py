@@ -20,6 +20,7 @@ from headway.core.lots import LotAnswer
 from headway.core.meters import Meter
 from headway.core.quota import QuotaMeter
 from headway.errors import HeadwayError
+from headway.events import Note, Observer
 from headway.sqlite import process
 from headway.state.keeper import Request
 from headway.state.lender import Lender, lender_for
@@ -42,7 +43,7 @@ class Membership:
         lock: threading.Lock,
         clock: Clock,
         changed: Callable[[], None],
-        trouble: Callable[[str], None],
+        observer: Observer | None,
         *,
         name: str,
         keys: Mapping[str, str],
@@ -56,7 +57,7 @@ class Membership:
         self._lock = lock
         self._clock = clock
         self._changed = changed
-        self._trouble = trouble
+        self._observer = observer
         self._troubled = False
         self._name = name
         self._linger = linger
@@ -201,8 +202,8 @@ class Membership:
             now = self._clock.monotonic_ns()
             for _, holder in self._holders.values():
                 holder.failed(now)
-        if not said:
-            self._trouble(f"{error}; what is lent may be used until its lease ends, then calls wait")
+        if not said and self._observer is not None:
+            self._observer(Note(f"{error}; what is lent may be used until its lease ends, then calls wait"))
 
     def _queued(self) -> dict[str, int]:
         queued: dict[str, int] = {}
