@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import json
 import selectors
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from dataclasses import dataclass, field
 
@@ -91,7 +91,9 @@ class Platform:
     there: float = 0.02
     back: float = 0.03
     behave: Behave = lambda number, records: None
+    after: Callable[[], Reply | Exception | None] = lambda: None  # what is answered although it was written
     records: dict[str, dict] = field(default_factory=dict)
+    writes: Counter[str] = field(default_factory=Counter)
     calls: list[tuple[float, list[str]]] = field(default_factory=list)
     refused: int = 0
     flying: int = 0
@@ -125,6 +127,10 @@ class Platform:
         if said is not None:
             return said
         self.records |= {row["key"]: row for row in rows}
+        self.writes.update(row["key"] for row in rows)
+        said = self.after()
+        if said is not None:
+            return said
         return Reply(200, body=json.dumps(["ok"] * len(rows)).encode())
 
 

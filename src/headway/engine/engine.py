@@ -138,6 +138,7 @@ class Engine:
             if claim is not None:
                 return permit, claim
             permit.cancel()
+            await self._pause(_SHORTEST)  # the store's clock is a trifle behind ours
         return None
 
     async def _permit(self) -> Permit | None:
