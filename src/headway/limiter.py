@@ -257,12 +257,15 @@ class Limiter:
     def _end(self, ticket: Ticket, lost: int, cost: int | None) -> None:
         clock = self._clock
         with self._lock:
-            self._gate.settle(ticket, clock.monotonic_ns(), clock.wall_ns(), lost=lost, actual=cost)
-            if self._membership is not None and not lost:
-                self._membership.settled(ticket)
+            now, wall = clock.monotonic_ns(), clock.wall_ns()
+            over = self._gate.settle(ticket, now, wall, lost=lost, actual=cost)
+            shared = self._membership if over and not lost else None
+            scarce = shared is not None and shared.settled(ticket, now, wall)
             waiting = self._gate.waiting
         if waiting:
             self._poll()
+        elif scarce and self._membership is not None:
+            self._membership.nudge()
 
     def cancel(self, ticket: Ticket) -> None:
         """See `Permit.cancel`."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections import Counter
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -69,6 +70,7 @@ class Cluster:
         self.pool: Pool | None = None
         self.now = 1
         self.stamps: list[int] = []
+        self.calls: Counter[str] = Counter()
         self.wiped = 0
         self.names = 0
         self.alive = [self.start() for _ in range(holders)]
@@ -111,6 +113,7 @@ class Cluster:
             for ticket in gate.poll(self.now + skew, 0).granted:
                 arrival = self.now + int(self.rng.uniform(0, self.spread) * SECOND)
                 self.stamps.append(arrival)
+                self.calls[member[1].holder] += 1
                 reply = arrival + int(self.rng.uniform(0, self.spread) * SECOND)
                 self.pending.append((reply, member, ticket))
 
@@ -140,6 +143,18 @@ def test_processes_together_never_exceed_the_window(seed, holders, trouble):
     assert len(cluster.stamps) > 50
     if trouble == "none":
         assert len(cluster.stamps) > 0.7 * 1500 * 0.04 / 2 * 12
+
+
+@settings(max_examples=12, deadline=None)
+@given(seed=st.integers(0, 2**32), amount=st.integers(1, 5), holders=st.integers(2, 5))
+def test_fewer_places_than_processes_go_round(seed, amount, holders):
+    cluster = Cluster(seed, holders, amount, per=1.0, spread=0.05)
+    for _ in range(1500):
+        cluster.step(20)
+    assert most_in_any(cluster.stamps, SECOND) <= amount
+    assert len(cluster.stamps) >= 0.75 * 30 * amount, "they are used"
+    fair = len(cluster.stamps) / holders
+    assert min(cluster.calls[member[1].holder] for member in cluster.alive) >= 0.5 * fair, cluster.calls
 
 
 def test_a_first_use_lets_one_call_find_out_what_was_used():

@@ -8,6 +8,7 @@ import signal
 import stat
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -224,3 +225,31 @@ def test_state_out_of_reach_is_said_once_and_never_fails_open(tmp_path):
         assert "limits.db" in notes[0]
         store.execute("CREATE TABLE pools (key TEXT PRIMARY KEY, body TEXT NOT NULL) WITHOUT ROWID")
         store.close()
+
+
+def test_one_slot_goes_round_between_two_limiters(tmp_path):
+    path = tmp_path / "limits.db"
+    limiters = [Limiter(Concurrency(1), state=path, name="one", fresh=True, ttl=1.0) for _ in range(2)]
+    flying, worst, done, lock = [0], [0], [0, 0], threading.Lock()
+
+    def work(number: int) -> None:
+        end = time.monotonic() + 3
+        while time.monotonic() < end:
+            with limiters[number].permit(timeout=20):
+                with lock:
+                    flying[0] += 1
+                    worst[0] = max(worst[0], flying[0])
+                time.sleep(0.005)
+                with lock:
+                    flying[0] -= 1
+                    done[number] += 1
+
+    threads = [threading.Thread(target=work, args=(number,)) for number in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(30)
+    for limiter in limiters:
+        limiter.close()
+    assert worst[0] == 1
+    assert min(done) >= 5, done

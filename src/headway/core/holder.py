@@ -36,6 +36,7 @@ class PlacesHolder:
 
     __slots__ = (
         "_aside",
+        "_asked",
         "_blocked",
         "_next",
         "_pause_for",
@@ -50,6 +51,7 @@ class PlacesHolder:
         "meter",
         "opened",
         "recovering",
+        "single",
     )  # fmt: skip
 
     def __init__(self, meter: Meter, keeping: Keeping, holder: str, *, fresh: bool = False) -> None:
@@ -70,11 +72,15 @@ class PlacesHolder:
         self._blocked = False
         self._pause_for = 0
         self._next = 0
+        self._asked = 0
+        self.single = False
 
     def due(self, now: int, wall: int, queued: int) -> int | None:
         """When to ask next; None for never, as things stand. `queued`: cost of the tickets that wait for the meter."""
         if self._pause_for or (self.opened is not None and self.cold):
             return now
+        if self.single and (self._aside or self.meter.held(now, wall) > self.meter.in_flight):
+            return max(now, self._asked + _SOONEST)  # it was used: others wait for it
         needs = queued > 0 and self.meter.held(now, wall) + queued > (self.meter.places or 0)
         if needs and not self._blocked:
             return now
@@ -85,20 +91,32 @@ class PlacesHolder:
         """Tell the other holders of a rate-limit reply."""
         self._pause_for = max(self._pause_for, nanoseconds)
 
+    def used(self, now: int, wall: int, cost: int) -> bool:
+        """A call of ours is over; where places are scarce, its places are for others now. True if so."""
+        if self.single:
+            self._aside += [(now + left, count) for left, count in self.meter.surrender(now, wall, cost)]
+        return self.single
+
     def ask(self, now: int, wall: int, queued: int) -> Ask:
         """The request to send now."""
         meter = self.meter
         places = meter.places or 0
         held = meter.held(now, wall)
+        self._asked = now
         if queued and held + queued > places:
             want = meter.cap
+        elif self.single:
+            want = meter.in_flight
         elif held or queued:
             want = min(meter.cap, held + queued + max(5, held))
         else:
             want = 0
         if self.leaving:
             want = 0
-        surplus = places - (want if self._target is None else min(want, self._target))
+        if self.single:
+            surplus = max(0, places - meter.in_flight - (min(queued, places - held) if want else 0))
+        else:
+            surplus = places - (want if self._target is None else min(want, self._target))
         if surplus > 0:
             self._aside += [(now + left, count) for left, count in meter.surrender(now, wall, surplus)]
         self._blocked = bool(queued) and held + queued > places
@@ -125,8 +143,9 @@ class PlacesHolder:
         self._pause_for = 0
         self._target = answer.target
         self.recovering = answer.recovering
+        self.single = answer.single
         self.answered = answer
-        short = meter.places < answer.target
+        short = meter.places < answer.target or (answer.single and not answer.give)
         wait = self.keeping.ttl // (6 if short or meter.places > answer.target else 3)
         if short and answer.ripe:
             wait = min(wait, max(_SOONEST, answer.ripe))

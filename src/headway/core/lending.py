@@ -8,6 +8,7 @@ Rules:
 * No clock crosses the border: holders report durations, applied at the keeper's `now`. Errors only lengthen a hold.
 * free + lent + cooling + unopened == amount, always; what is lent is never more than the amount.
 * A holder whose lease ran out, or that is known to be dead, had its places in use: they cool for linger + per.
+* Where places are fewer than two for each hungry holder, a place is lent for a single use, holders in order of asking.
 * State that was never there lends one probe; what the platform's remaining header says opens the rest, else one
   `per` does. State that was lost lends nothing for ttl, but accepts what live holders claim.
 """
@@ -57,6 +58,7 @@ class Answer:
 
     `probe`: the state is not open yet, the places given are for finding out. `recovering`: until the places of a dead
     holder or a lost state are free at the latest, 0 if there are none. `ripe`: until the next cooling place is free.
+    `single`: places are scarce, each is to be returned as soon as it was used.
     """
 
     epoch: str
@@ -68,6 +70,7 @@ class Answer:
     probe: bool
     recovering: int
     ripe: int = 0
+    single: bool = False
 
 
 @dataclass(slots=True)
@@ -86,6 +89,7 @@ class Pool:
     orphans_until: int = 0
     cool: list[tuple[int, int]] = field(default_factory=list)
     holders: dict[str, tuple[int, int, int]] = field(default_factory=dict)  # places, lease_until, want
+    line: list[str] = field(default_factory=list)  # who waits for a place to use once, in order of asking
 
     def chill(self, at: int, places: int) -> None:
         """`places` cool until `at`."""
@@ -145,12 +149,12 @@ def exchange(
     if ask.pause_for:
         pool.paused_until = max(pool.paused_until, now + ask.pause_for)
     pool.seq += 1
-    target, give = _lend(pool, keeping, ask, now)
+    target, give, single = _lend(pool, keeping, ask, now)
     recovering = max(pool.open_at, pool.orphans_until) - now
     ripe = min([at for at, _ in pool.cool] + ([pool.open_at] if pool.open_at else []), default=now) - now
     pause = max(0, pool.paused_until - now)
     return pool, Answer(
-        pool.epoch, pool.seq, give, target, void, pause, pool.open_at > 0, max(0, recovering), max(0, ripe)
+        pool.epoch, pool.seq, give, target, void, pause, pool.open_at > 0, max(0, recovering), max(0, ripe), single
     )
 
 
@@ -239,15 +243,39 @@ def _take_back(pool: Pool, keeping: Keeping, ask: Ask, now: int) -> None:
     pool.holders[ask.holder] = (places, lease_until, want)
 
 
-def _lend(pool: Pool, keeping: Keeping, ask: Ask, now: int) -> tuple[int, int]:
+def _lend(pool: Pool, keeping: Keeping, ask: Ask, now: int) -> tuple[int, int, bool]:
+    """Target, places given, and whether each is for a single use."""
     if ask.leave:
         del pool.holders[ask.holder]
-        return 0, 0
+        return 0, 0, False
     places = pool.holders[ask.holder][0]
     wants = {name: want for name, (_, _, want) in pool.holders.items()}
     wants[ask.holder] = ask.want
-    target = max_min(pool.amount, wants, pool.seq)[ask.holder]
-    give = max(0, min(target - places, pool.free))
+    hungry = sum(1 for want in wants.values() if want > 0)
+    single = hungry > 1 and pool.amount < 2 * hungry
+    if single:
+        give = _lend_once(pool, ask, places)
+        target = places + give
+    else:
+        pool.line.clear()
+        # The remainder goes round slowly: a place that moved at every request would never be used.
+        target = max_min(pool.amount, wants, pool.seq // (8 * len(wants)))[ask.holder]
+        give = max(0, min(target - places, pool.free))
     pool.free -= give
     pool.holders[ask.holder] = (places + give, now + keeping.ttl, ask.want)
-    return target, give
+    return target, give, single
+
+
+def _lend_once(pool: Pool, ask: Ask, places: int) -> int:
+    """1 if it is this holder's turn and a place is free, else 0; who wants and gets none stands in line."""
+    pool.line = [name for name in pool.line if name in pool.holders]
+    if ask.want <= places:
+        if ask.holder in pool.line:
+            pool.line.remove(ask.holder)
+        return 0
+    if ask.holder not in pool.line:
+        pool.line.append(ask.holder)
+    if pool.line.index(ask.holder) >= pool.free:
+        return 0
+    pool.line.remove(ask.holder)
+    return 1

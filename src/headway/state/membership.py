@@ -105,12 +105,16 @@ class Membership:
             self._answered.wait_for(lambda: self._rounds > seen or self._left, timeout)
             self._extra = 0
 
-    def settled(self, ticket: Ticket) -> None:
-        """A reply came; the lock is held."""
+    def settled(self, ticket: Ticket, now: int, wall: int) -> bool:
+        """A reply came; the lock is held. Whether the lender should look: others wait for the place."""
+        scarce = False
         for meter in ticket.lane.meters:
             holder = self._holders[meter.name][1]
             if isinstance(holder, LotHolder):
                 holder.settled = True
+            else:
+                scarce |= holder.used(now, wall, ticket.cost)
+        return scarce
 
     def heard(self, counted: Mapping[str, int]) -> None:
         """Calls that the platform said it had counted, per limit; the lock is held."""
