@@ -71,6 +71,13 @@ class Account:
         return Destination(self, object_type)
 
     @property
+    def exposed(self) -> bool:
+        """Whether the credential travels unencrypted to another machine."""
+        parts = urlsplit(self.base_url)
+        host = parts.hostname or ""
+        return parts.scheme == "http" and host not in {"localhost", "::1"} and not host.startswith("127.")
+
+    @property
     def headers(self) -> dict[str, str]:
         """The header fields that carry the credential; never to be shown."""
         return dict(self.api.headers(self._token))

@@ -86,6 +86,8 @@ class OpenAccount:
     async def __aenter__(self) -> Self:
         if self._observer is not None:
             self.account.observe(self._observer)
+        if self.account.exposed:
+            self._tell(Note(f"{self.name}: the token travels unencrypted to {self.account.base_url}: use https"))
         try:
             await self._identify()
         except BaseException:

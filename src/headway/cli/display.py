@@ -195,6 +195,11 @@ class _Silent(_Shown):
 
 
 class _Lines(_Shown):
+    def __call__(self, event: Event, /) -> None:
+        super().__call__(event)
+        if isinstance(event, Note | ProfileRefuted):
+            print(event.text if isinstance(event, Note) else event.reason, file=sys.stderr, flush=True)
+
     def draw(self) -> None:
         limits = self.limits()
         with self._lock:
