@@ -21,9 +21,9 @@ from types import TracebackType
 from typing import Literal, Self
 
 from headway.clock import Clock, SystemClock
-from headway.core.adapt import Pause, Rejections, learn
+from headway.core.adapt import Pause, Rejections, learn, learn_date
 from headway.core.gate import Gate, Stage, Ticket
-from headway.core.headers import remaining
+from headway.core.headers import date_ns, remaining
 from headway.core.limits import SECOND, Limit, nanoseconds
 from headway.core.status import LimitStatus, status_of
 from headway.errors import ForkedLimiter, LimiterClosed, PermitTimeout, UsageError
@@ -282,8 +282,9 @@ class Limiter:
             now, wall = clock.monotonic_ns(), clock.wall_ns()
             if ticket.grants and status < 400:
                 self._rejections.delivered(ticket.grants[0].granted)
-            said = remaining({name.lower(): value for name, value in headers.items()}, wall)
-            heard = learn(self._gate, ticket, said, now, wall)
+            lowered = {name.lower(): value for name, value in headers.items()}
+            learn_date(ticket, date_ns(lowered), now)
+            heard = learn(self._gate, ticket, remaining(lowered, wall), now, wall)
             if self._membership is not None and heard:
                 self._membership.heard(heard)
         if heard and self._membership is not None:

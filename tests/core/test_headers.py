@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from headway.core.headers import Remaining, remaining, retry_after
+from headway.core.headers import Remaining, date_ns, remaining, retry_after
 
 NOW = 1_790_000_000 * 10**9
 NAMES = [
@@ -74,3 +74,10 @@ def test_each_dialect():
     epoch = {"x-ratelimit-limit": "9", "x-ratelimit-remaining": "1", "x-ratelimit-reset": str(NOW // 10**9 + 30)}
     assert remaining(epoch, NOW) == (Remaining("window", 9, 1, None, 30.0),)
     assert remaining({"x-ratelimit-limit": "9", "x-ratelimit-remaining": "10"}, NOW) == ()
+
+
+@given(st.text(max_size=40))
+def test_a_date_is_read_or_ignored(text):
+    assert date_ns({"date": text}) is None or isinstance(date_ns({"date": text}), int)
+    assert date_ns({"date": "Thu, 01 Jan 1970 00:01:00 GMT"}) == 60 * 10**9
+    assert date_ns({}) is None

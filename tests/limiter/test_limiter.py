@@ -280,3 +280,27 @@ async def test_a_thousand_waiters_are_served_in_order():
 
     await asyncio.gather(*(one(number) for number in range(1000)))
     assert order == sorted(order)
+
+
+def test_the_platforms_date_decides_whether_a_clock_that_jumped_is_believed():
+    from email.utils import formatdate
+
+    class Jumping:
+        now, wall = 10**9, 1_790_000_000 * 10**9
+
+        def monotonic_ns(self):
+            return self.now
+
+        def wall_ns(self):
+            return self.wall
+
+    clock = Jumping()
+    limiter = Limiter(Quota(2, "00:00 UTC"), clock=clock)
+    limiter.try_acquire().settle()
+    held = limiter.try_acquire()
+    day = 86_400 * 10**9
+    clock.now, clock.wall = clock.now + 10**9, clock.wall + 10**9 + day
+    assert limiter.try_acquire() is None, "a clock that jumped renews nothing"
+    held.observe(200, {"Date": formatdate(clock.wall / 1e9, usegmt=True)})
+    held.settle()
+    assert limiter.try_acquire() is not None, "the platform says that it is tomorrow indeed"

@@ -21,7 +21,7 @@ from headway.core.limits import SECOND
 from headway.core.meters import BucketMeter, ConcurrencyMeter, Meter, WindowMeter
 from headway.core.quota import QuotaMeter
 
-__all__ = ["CEILING", "Pause", "Rejections", "learn", "learn_limit"]
+__all__ = ["CEILING", "Pause", "Rejections", "learn", "learn_date", "learn_limit"]
 
 CEILING = 3600 * SECOND
 _LONGEST = 60 * SECOND
@@ -138,6 +138,14 @@ def learn(gate: Gate, ticket: Ticket, said: Iterable[Remaining], now: int, wall:
             if not meter.in_zone:  # near a reset nobody knows which period the platform meant
                 meter.foreign = max(meter.foreign, counted - meter.used)
     return heard
+
+
+def learn_date(ticket: Ticket, date: int | None, now: int) -> None:
+    """The platform's clock, where ours has jumped and a calendar quota no longer believes it."""
+    if date is not None:
+        for meter in ticket.lane.meters:
+            if isinstance(meter, QuotaMeter):
+                meter.clock.platform_says(now, date)
 
 
 def _meant(meters: Iterable[Meter], word: Remaining) -> Meter | None:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import UTC
 from email.utils import parsedate_to_datetime
 
-__all__ = ["Remaining", "remaining", "retry_after"]
+__all__ = ["Remaining", "date_ns", "remaining", "retry_after"]
 
 _WHOLE = re.compile(r"\d{1,15}")
 _SECONDS = re.compile(r"\d{1,9}(?:\.\d{1,9})?")
@@ -51,6 +51,15 @@ def retry_after(headers: Mapping[str, str], wall: int) -> float | None:
     try:
         return min(max(0.0, date.timestamp() - wall / 1e9), _LONGEST)
     except (OverflowError, ValueError, OSError):
+        return None
+
+
+def date_ns(headers: Mapping[str, str]) -> int | None:
+    """The platform's wall clock as its Date header tells it (RFC 9110 section 6.6.1), to the second; None if absent."""
+    try:
+        date = parsedate_to_datetime(headers.get("date", ""))
+        return int(date.replace(tzinfo=date.tzinfo or UTC).timestamp()) * 1_000_000_000
+    except (ValueError, TypeError, IndexError, OverflowError, OSError):
         return None
 
 

@@ -42,7 +42,6 @@ class PlacesHolder:
         "_pause_for",
         "_seen",
         "_target",
-        "answered",
         "cold",
         "fresh",
         "holder",
@@ -64,7 +63,6 @@ class PlacesHolder:
         self.cold = True
         self.opened: int | None = None
         self.recovering = 0
-        self.answered: Answer | None = None
         self.leaving = False
         self._seen = ("", 0)
         self._aside: list[tuple[int, int]] = []
@@ -144,7 +142,6 @@ class PlacesHolder:
         self._target = answer.target
         self.recovering = answer.recovering
         self.single = answer.single
-        self.answered = answer
         short = meter.places < answer.target or (answer.single and not answer.give)
         wait = self.keeping.ttl // (6 if short or meter.places > answer.target else 3)
         if short and answer.ripe:

@@ -115,11 +115,6 @@ class Meter(ABC):
         self.in_flight = 0
         self.places = 0
 
-    def cooling(self, now: int) -> list[tuple[int, int]]:
-        """(nanoseconds left, places) of what is taken and not in flight."""
-        del now
-        return []
-
     def held(self, now: int, wall: int) -> int:
         """Places in flight and cooling."""
         self.room(now, wall, 0)
@@ -202,9 +197,6 @@ class PlacesMeter(Meter):
         super().void()
         self.hold = 0
         self._heap.clear()
-
-    def cooling(self, now: int) -> list[tuple[int, int]]:
-        return [(at - now, count) for at, _, count, grant in self._heap if grant is None or not grant.freed]
 
     def held(self, now: int, wall: int) -> int:
         self.room(now, wall, 0)
