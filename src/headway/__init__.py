@@ -14,11 +14,15 @@ if TYPE_CHECKING:
     from headway.accounts.account import Account as Account
     from headway.accounts.account import Destination as Destination
     from headway.accounts.account import account as account
+    from headway.adapters.attempts import call_options as call_options
+    from headway.adapters.doors import adapt as adapt
+    from headway.adapters.urllib3 import patch_urllib3 as patch_urllib3
     from headway.core.limits import Bucket as Bucket
     from headway.core.limits import Concurrency as Concurrency
     from headway.core.limits import Quota as Quota
     from headway.core.limits import TokenBucket as TokenBucket
     from headway.core.limits import Window as Window
+    from headway.core.retry import RetryPolicy as RetryPolicy
     from headway.core.status import LimitStatus as LimitStatus
     from headway.errors import CredentialsError as CredentialsError
     from headway.errors import ForkedLimiter as ForkedLimiter
@@ -60,6 +64,7 @@ _HOMES = {
     "PlatformError": "headway.errors",
     "Quota": "headway.core.limits",
     "Report": "headway.runs.report",
+    "RetryPolicy": "headway.core.retry",
     "RunLocked": "headway.errors",
     "SourceError": "headway.errors",
     "StateVersionError": "headway.errors",
@@ -69,6 +74,9 @@ _HOMES = {
     "UsageError": "headway.errors",
     "Window": "headway.core.limits",
     "account": "headway.accounts.account",
+    "adapt": "headway.adapters.doors",
+    "call_options": "headway.adapters.attempts",
+    "patch_urllib3": "headway.adapters.urllib3",
 }
 
 __all__ = [  # plainly sorted
@@ -91,6 +99,7 @@ __all__ = [  # plainly sorted
     "PlatformError",
     "Quota",
     "Report",
+    "RetryPolicy",
     "RunLocked",
     "SourceError",
     "StateVersionError",
@@ -101,6 +110,9 @@ __all__ = [  # plainly sorted
     "Window",
     "__version__",
     "account",
+    "adapt",
+    "call_options",
+    "patch_urllib3",
 ]
 
 

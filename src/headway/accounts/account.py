@@ -11,31 +11,37 @@ Rules:
 from __future__ import annotations
 
 import threading
+from collections.abc import Mapping
 from pathlib import Path
+from types import TracebackType
+from typing import Literal, Self
 from urllib.parse import urlsplit
 
 from headway.accounts.config import AccountConfig, parse_share, read_account
 from headway.accounts.credentials import checked, credential_hash, find_credential
+from headway.accounts.identifying import identify
 from headway.accounts.places import default_state
-from headway.accounts.registry import Platform
+from headway.accounts.registry import Identifier, Platform, identifier
 from headway.accounts.registry import platform as platform_named
+from headway.adapters.doors import Doors
 from headway.core.limits import Limit, Quota
 from headway.errors import UsageError
 from headway.events import Event, Observer
 from headway.limiter import Limiter
 from headway.platforms import catalog_reader
 from headway.platforms.connector import Connector, Identity
+from headway.platforms.recognition import body_tells, rejection_of
 
 __all__ = ["Account", "Destination", "account", "configured"]
 
 _UNSET = "UTC"
 
 
-class Account:
+class Account(Doors):
     """A credential, a tier and a base URL, with the limiter that follows from them. Made by `account`.
 
-    `account["contacts"]` is a destination. One account may serve several threads and event loops; `close` gives its
-    lent places back.
+    `account["contacts"]` is a destination; `transport`, `adapter` and the others put its limits under a client of
+    yours. One account may serve several threads and event loops; `close` gives its lent places back.
     """
 
     def __init__(
@@ -48,7 +54,6 @@ class Account:
         timeout: float = 30.0,
     ) -> None:
         self.platform = config.platform
-        self.api: Platform = platform_named(config.platform)
         self.profile = catalog_reader.load(config.platform)
         self.tier = self.profile.tier(config.tier or None)
         self.config = config
@@ -58,9 +63,10 @@ class Account:
         self.identity: Identity | None = None
         self.credential = credential_hash(token)
         self._token = token
-        self._state = default_state() if state is None else str(state)
+        self.state = default_state() if state is None else str(state)
         self.pacing = pacing
         self._lock = threading.Lock()
+        self._preparing = threading.Lock()
         self._limiter: Limiter | None = None
         self._observers: list[Observer] = []
 
@@ -78,9 +84,26 @@ class Account:
         return parts.scheme == "http" and host not in {"localhost", "::1"} and not host.startswith("127.")
 
     @property
+    def api(self) -> Platform:
+        """How records travel to this platform; raises UsageError for one that nothing can be sent to."""
+        return platform_named(self.platform)
+
+    @property
+    def identifiable(self) -> bool:
+        """Whether the platform can be asked who we are."""
+        return identifier(self.platform) is not None
+
+    @property
+    def identifier(self) -> Identifier:
+        """How to ask it; only where `identifiable`."""
+        found = identifier(self.platform)
+        assert found is not None
+        return found
+
+    @property
     def headers(self) -> dict[str, str]:
         """The header fields that carry the credential; never to be shown."""
-        return dict(self.api.headers(self._token))
+        return dict(self.identifier.headers(self._token)) if self.identifiable else {}
 
     @property
     def limiter(self) -> Limiter:
@@ -92,7 +115,7 @@ class Account:
                 self._limiter = Limiter(
                     *(entry.limit(self.time_zone) for entry in entries),
                     name=self.name,
-                    state=self._state,
+                    state=self.state,
                     keys={entry.name: self._key(entry.scope, entry.name) for entry in entries},
                     share=self.config.share,
                     reserve=self.config.reserve,
@@ -131,7 +154,39 @@ class Account:
 
     def route(self, path: str) -> frozenset[str]:
         """The limits that a call to this path counts against, as far as they are known already."""
-        return self.profile.route(path) & frozenset(self.limiter.limits)
+        return self.limits_for("POST", "", path)
+
+    # -- what adapters ask
+
+    def _admission(self) -> Account:
+        return self
+
+    @property
+    def prepared(self) -> bool:
+        """Whether it is known who we are, so that the limits of the whole account count."""
+        return self.identity is not None
+
+    def prepare(self) -> None:
+        """Find out who we are, before the first call: remembered, or one call to the platform."""
+        if self.identity is not None:
+            return
+        with self._preparing:
+            if self.identity is None:
+                self.learn(identify(self))
+
+    def limits_for(self, method: str, host: str, path: str) -> frozenset[str]:
+        """The names of the limits that this call counts against."""
+        del host
+        return self.profile.route(path, method) & frozenset(self.limiter.limits)
+
+    def body_tells(self, status: int) -> bool:
+        """Whether only the body can say if a reply of this status refused the call for its rate."""
+        return body_tells(self.profile, status)
+
+    def refusal(self, status: int, headers: Mapping[str, str], body: bytes) -> str | None:
+        """The limit that refused a call ('' where unknown); None if it was not refused for its rate."""
+        limit = rejection_of(self.profile, status, headers, body)
+        return "" if limit is not None and limit not in self.limiter.limits else limit
 
     def observe(self, observer: Observer) -> None:
         """Tell this observer what the limits do, until `forget`."""
@@ -147,6 +202,15 @@ class Account:
         with self._lock:
             if self._limiter is not None:
                 self._limiter.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> Literal[False]:
+        self.close()
+        return False
 
     def _tell(self, event: Event) -> None:
         for observer in tuple(self._observers):
@@ -190,13 +254,15 @@ def account(
     time_zone: str | None = None,
     pacing: str | None = None,
     timeout: float = 30.0,
+    identity: str | None = None,
 ) -> Account:
     """An account on a platform.
 
     `token`: the credential; without it, that of the account `name` in headway.toml, or of the platform's environment
     variable. `share`: the part of each limit to use (0.8 or "80%"); `reserve`: calls of the day to leave; `state`:
     where the limits' state lives (default: per user); `time_zone`: of the quota's midnight, if not the platform's
-    word. Raises UsageError, also for missing credentials.
+    word; `identity`: the platform's id of the account, where you know it and the platform cannot be asked. Raises
+    UsageError, also for missing credentials.
     """
     platform = platform.lower()
     profile = catalog_reader.load(platform)
@@ -205,7 +271,12 @@ def account(
     _checked_zone(config)
     profile.tier(config.tier or None)
     given = checked(token, "token") if token is not None else find_credential(config, (profile.token_env,))
-    return Account(config, given, state=state, pacing=pacing, timeout=timeout)
+    made = Account(config, given, state=state, pacing=pacing, timeout=timeout)
+    if identity is not None:
+        if not identity.strip():
+            raise UsageError("identity: is empty: give the platform's id of the account")
+        made.learn(Identity(identity.strip(), config.time_zone or _UNSET))
+    return made
 
 
 def configured(

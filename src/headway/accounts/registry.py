@@ -11,7 +11,29 @@ from headway.errors import UsageError
 from headway.platforms import catalog_reader
 from headway.platforms.connector import Connector, Identity
 
-__all__ = ["Platform", "platform"]
+__all__ = ["Identifier", "Platform", "identifier", "platform"]
+
+
+@dataclass(frozen=True, slots=True)
+class Identifier:
+    """How to ask a platform whose account a credential belongs to; `headers` carry the credential."""
+
+    call: Callable[[], Call]
+    read: Callable[[Reply], Identity]
+    headers: Callable[[str], Mapping[str, str]]
+
+
+def identifier(name: str) -> Identifier | None:
+    """How to ask; None for a platform that cannot be asked. Needs the standard library only."""
+    if name != "hubspot":
+        return None
+    from headway.platforms.hubspot.account import identity, identity_call
+
+    return Identifier(identity_call, identity, _bearer)
+
+
+def _bearer(token: str) -> Mapping[str, str]:
+    return {"authorization": f"Bearer {token}"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +67,4 @@ def _hubspot() -> Platform:
     def meaning(reply: Reply) -> Outcome:
         return judge((Record(0, "", b"{}"),), reply, "", "archive").outcomes[0]
 
-    def headers(token: str) -> Mapping[str, str]:
-        return {"authorization": f"Bearer {token}"}
-
-    return Platform(identity_call, identity, HubSpotConnector, meaning, headers)
+    return Platform(identity_call, identity, HubSpotConnector, meaning, _bearer)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from functools import lru_cache
 from importlib.resources import files
@@ -14,7 +14,7 @@ from typing import Any
 from headway.core.limits import Bucket, Concurrency, Limit, Quota, Window
 from headway.errors import UsageError
 
-__all__ = ["LimitEntry", "Profile", "Tier", "load", "nearest", "platforms"]
+__all__ = ["LimitEntry", "Profile", "Rejection", "Route", "Tier", "load", "nearest", "platforms"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +59,36 @@ class Tier:
 
 
 @dataclass(frozen=True, slots=True)
+class Rejection:
+    """How a platform says that it refused a call for its rate: by `statuses`, and by codes in the body if `code_at`.
+
+    `code_at` are paths in the JSON body ("*.errorCode": '*' steps through a list), `codes` the codes (a final '*' is
+    any text) with the limit that each names, '' for none. `bare`: only a body that is no JSON refuses.
+    """
+
+    statuses: frozenset[int]
+    code_at: tuple[str, ...] = ()
+    codes: Mapping[str, str] = field(default_factory=dict)
+    bare: bool = False
+    limit: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """Which limits the calls to some paths count against."""
+
+    paths: tuple[str, ...]
+    limits: frozenset[str]
+    methods: frozenset[str] = frozenset()
+
+    def matches(self, path: str, method: str) -> bool:
+        """Whether a call belongs here; '*' in a path is any text."""
+        if self.methods and method.upper() not in self.methods:
+            return False
+        return any(fnmatchcase(path, pattern) for pattern in self.paths)
+
+
+@dataclass(frozen=True, slots=True)
 class Profile:
     """What a platform allows and how it is reached."""
 
@@ -72,7 +102,8 @@ class Profile:
     modes: tuple[str, ...]
     default_tier: str
     tiers: Mapping[str, Tier]
-    routes: tuple[tuple[tuple[str, ...], frozenset[str]], ...]
+    routes: tuple[Route, ...]
+    rejections: tuple[Rejection, ...]
 
     def tier(self, name: str | None) -> Tier:
         """A tier by name (None: the default); UsageError names the nearest."""
@@ -82,13 +113,10 @@ class Profile:
             raise UsageError(f"unknown tier {wanted!r} of {self.title}: {nearest(wanted, self.tiers)}")
         return found
 
-    def route(self, path: str) -> frozenset[str]:
+    def route(self, path: str, method: str = "POST") -> frozenset[str]:
         """The names of the limits that a call to this path counts against."""
         bare = path.partition("?")[0]
-        for patterns, names in self.routes:
-            if any(fnmatchcase(bare, pattern) for pattern in patterns):
-                return names
-        return frozenset()
+        return next((route.limits for route in self.routes if route.matches(bare, method)), frozenset())
 
 
 def nearest(name: str, known: Mapping[str, object] | tuple[str, ...] | list[str]) -> str:
@@ -126,7 +154,21 @@ def _profile(data: dict[str, Any]) -> Profile:
         modes=tuple(data["modes"]),
         default_tier=data["default_tier"],
         tiers={name: _tier(name, tier) for name, tier in data["tiers"].items()},
-        routes=tuple((tuple(route["paths"]), frozenset(route["limits"])) for route in data["routes"]),
+        routes=tuple(
+            Route(tuple(route["paths"]), frozenset(route["limits"]), frozenset(route.get("methods", ())))
+            for route in data["routes"]
+        ),
+        rejections=tuple(_rejection(each) for each in data.get("rejections", ())),
+    )
+
+
+def _rejection(data: dict[str, Any]) -> Rejection:
+    return Rejection(
+        statuses=frozenset(data["statuses"]),
+        code_at=tuple(data.get("code_at", ())),
+        codes=data.get("codes", {}),
+        bare=data.get("bare", False),
+        limit=data.get("limit", ""),
     )
 
 

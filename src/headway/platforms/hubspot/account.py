@@ -2,20 +2,14 @@
 
 from __future__ import annotations
 
-import msgspec
+import json
+from typing import Any
 
 from headway.core.records import Call, Reply
 from headway.errors import CredentialsError, PlatformError
 from headway.platforms.connector import Identity
-from headway.platforms.hubspot.replies import error_of, message_of
 
 __all__ = ["identity", "identity_call"]
-
-
-class _Details(msgspec.Struct):
-    portalId: int  # noqa: N815  # HubSpot's own names
-    timeZone: str = "UTC"  # noqa: N815
-    accountType: str = ""  # noqa: N815
 
 
 def identity_call() -> Call:
@@ -25,16 +19,23 @@ def identity_call() -> Call:
 
 def identity(reply: Reply) -> Identity:
     """Read the reply; raises CredentialsError (401, 403) or PlatformError."""
+    said = _object(reply.body)
+    message = str(said.get("message") or f"HTTP {reply.status}").strip()[:500]
     if reply.status in {401, 403}:
-        said = message_of(error_of(reply), reply)
-        raise CredentialsError(f"HubSpot does not accept the token: {said}; check it and its scopes, then go on")
+        raise CredentialsError(f"HubSpot does not accept the token: {message}; check it and its scopes, then go on")
     if reply.status != 200:
-        said = message_of(error_of(reply), reply)
-        raise PlatformError(f"HubSpot did not say whose account this is (HTTP {reply.status}: {said}); try again later")
-    try:
-        details = msgspec.json.decode(reply.body, type=_Details)
-    except msgspec.DecodeError as error:
         raise PlatformError(
-            f"HubSpot's account details cannot be read ({error}); is the base URL HubSpot's?"
-        ) from error
-    return Identity(str(details.portalId), details.timeZone or "UTC", details.accountType)
+            f"HubSpot did not say whose account this is (HTTP {reply.status}: {message}); try again later"
+        )
+    portal, zone, kind = said.get("portalId"), said.get("timeZone"), said.get("accountType")
+    if not isinstance(portal, int) or isinstance(portal, bool):
+        raise PlatformError("HubSpot's account details cannot be read (no portalId); is the base URL HubSpot's?")
+    return Identity(str(portal), zone if isinstance(zone, str) and zone else "UTC", str(kind or ""))
+
+
+def _object(body: bytes) -> dict[str, Any]:
+    try:
+        said = json.loads(body)
+    except (ValueError, RecursionError):
+        return {}
+    return said if isinstance(said, dict) else {}
