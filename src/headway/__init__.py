@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from headway.adapters.attempts import call_options as call_options
     from headway.adapters.doors import adapt as adapt
     from headway.adapters.urllib3 import patch_urllib3 as patch_urllib3
+    from headway.core.limits import Adaptive as Adaptive
     from headway.core.limits import Bucket as Bucket
     from headway.core.limits import Concurrency as Concurrency
     from headway.core.limits import Quota as Quota
@@ -46,6 +47,7 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "Account": "headway.accounts.account",
+    "Adaptive": "headway.core.limits",
     "Bucket": "headway.core.limits",
     "Concurrency": "headway.core.limits",
     "CredentialsError": "headway.errors",
@@ -81,6 +83,7 @@ _HOMES = {
 
 __all__ = [  # plainly sorted
     "Account",
+    "Adaptive",
     "Bucket",
     "Concurrency",
     "CredentialsError",

@@ -284,11 +284,14 @@ class Limiter:
                 self._rejections.delivered(ticket.grants[0].granted)
             lowered = {name.lower(): value for name, value in headers.items()}
             learn_date(ticket, date_ns(lowered), now)
-            heard = learn(self._gate, ticket, remaining(lowered, wall), now, wall)
+            refuted: list[str] = []
+            heard = learn(self._gate, ticket, remaining(lowered, wall), now, wall, refuted)
             if self._membership is not None and heard:
                 self._membership.heard(heard)
         if heard and self._membership is not None:
             self._membership.nudge()
+        if refuted and self._observer is not None:
+            self._observer(ProfileRefuted(self.name, next(iter(heard)), "; ".join(refuted)))
 
     def rejected(self, limit: str = "", retry_after: float | None = None) -> float:
         """A reply refused a call for its rate: pause the limit it names ('' for all); returns seconds of the pause."""
@@ -300,6 +303,7 @@ class Limiter:
         with self._lock:
             now, wall = self._clock.monotonic_ns(), self._clock.wall_ns()
             sent = ticket.grants[0].granted if ticket is not None and ticket.grants else now
+            self._gate.refused(ticket, limit, now)
             pause = self._rejections.rejected(now, wall, sent, limit, wait)
             if self._membership is not None and pause.fresh:
                 self._membership.paused(pause.limit, pause.nanoseconds)
@@ -332,6 +336,12 @@ class Limiter:
         """The names of the limits."""
         with self._lock:
             return tuple(self._gate.meters)
+
+    @property
+    def rate(self) -> float | None:
+        """Calls per second that an `Adaptive` limit allows now, the lowest of several; None without one."""
+        with self._lock:
+            return min((meter.rate for meter in self._gate.adaptive), default=None)
 
     def snapshot(self) -> tuple[LimitStatus, ...]:
         """How every limit stands now."""

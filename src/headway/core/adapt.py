@@ -15,8 +15,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from headway.core.adaptive import AdaptiveMeter
 from headway.core.gate import Gate, Ticket
 from headway.core.headers import Remaining
+from headway.core.history import History
 from headway.core.limits import SECOND
 from headway.core.meters import BucketMeter, ConcurrencyMeter, Meter, WindowMeter
 from headway.core.quota import QuotaMeter
@@ -87,10 +89,11 @@ class Rejections:
         if isinstance(meter, QuotaMeter):
             believed = meter.roll(now, wall)
             return meter.end + meter.skew - believed
-        if isinstance(meter, WindowMeter) and not meter.slot:
+        if isinstance(meter, WindowMeter) and not (meter.slot or isinstance(meter, AdaptiveMeter)):
             return meter.per + meter.guard
         doubled: int = SECOND << min(self._streak.get(name, 0), 6)
-        return min(doubled, _LONGEST)
+        searched = [each.pause for each in self._gate.adaptive if meter is None or meter is each]
+        return min(doubled, _LONGEST, *searched)
 
 
 def _refute(meter: Meter | None, gate: Gate) -> str:
@@ -114,16 +117,21 @@ def learn_limit(meter: Meter, amount: int, share: float) -> bool:
     if cap >= meter.cap:
         return False
     meter.cap = cap
-    if isinstance(meter, WindowMeter) and not meter.slot:
-        meter.spacing = meter.per // cap
+    if isinstance(meter, WindowMeter):
+        meter.allowed = cap
+        if not meter.slot:
+            meter.spacing = meter.per // cap
     return True
 
 
-def learn(gate: Gate, ticket: Ticket, said: Iterable[Remaining], now: int, wall: int) -> dict[str, int]:
+def learn(
+    gate: Gate, ticket: Ticket, said: Iterable[Remaining], now: int, wall: int, refuted: list[str] | None = None
+) -> dict[str, int]:
     """Take up what a reply says is left of the ticket's limits.
 
     Returns, per limit, the calls that the platform had counted, everybody's. What others used of a calendar quota is
-    kept until the reset; a lower limit than ours is enforced.
+    kept until the reset, what they hold of a window that is paced smoothly for one window; a lower limit than ours is
+    enforced. What a count disproves is added to `refuted` in words.
     """
     heard: dict[str, int] = {}
     for word in said:
@@ -133,11 +141,40 @@ def learn(gate: Gate, ticket: Ticket, said: Iterable[Remaining], now: int, wall:
         counted = max(0, word.limit - word.remaining)
         learn_limit(meter, word.limit, gate.share)
         heard[meter.name] = counted
+        if isinstance(meter, WindowMeter):
+            told = _compare(meter, ticket, word, now)
+            if told and refuted is not None:
+                refuted.append(told)
         if isinstance(meter, QuotaMeter) and meter.places is None:
             meter.roll(now, wall)
             if not meter.in_zone:  # near a reset nobody knows which period the platform meant
                 meter.foreign = max(meter.foreign, counted - meter.used)
     return heard
+
+
+def _compare(meter: WindowMeter, ticket: Ticket, word: Remaining, now: int) -> str:
+    """What the platform counted beside what we sent: how much is others', and whether our profile can be true."""
+    alone = meter.places is None or meter.places >= meter.allowed
+    if not alone:  # other processes of ours send as well, and their calls are not in our history
+        meter.history = None
+        return ""
+    if meter.history is None:
+        meter.history = History(now, meter.per)
+        return ""
+    grant = next(grant for of, grant in zip(ticket.lane.meters, ticket.grants, strict=True) if of is meter)
+    bounds = meter.history.bounds(grant, now, meter.in_flight)
+    if bounds is None:
+        return ""
+    low, high = bounds
+    counted = word.limit - word.remaining
+    if not meter.bursts:
+        held = meter.history.foreign(now, max(0.0, counted - (low + high) / 2))
+        meter.cap = max(1, min(meter.allowed, int(min(meter.amount, word.limit) - held)))
+    if counted < low and word.limit == meter.amount and meter.history.refutes(now):
+        meter.withdraw_bound()
+        meter.guard *= 2
+        return f"{meter.name}: the platform counts later than was believed: guard doubled to {meter.guard / SECOND:g} s"
+    return ""
 
 
 def learn_date(ticket: Ticket, date: int | None, now: int) -> None:
@@ -154,6 +191,6 @@ def _meant(meters: Iterable[Meter], word: Remaining) -> Meter | None:
     if word.kind == "daily":
         found = [meter for meter in meters if isinstance(meter, QuotaMeter)]
     else:
-        windows = [meter for meter in meters if isinstance(meter, WindowMeter) and not meter.slot]
+        windows = [each for each in meters if isinstance(each, WindowMeter) and not each.slot and each.kind == "window"]
         found = [meter for meter in windows if word.per is None or abs(meter.per - word.per * SECOND) < SECOND // 100]
     return found[0] if len(found) == 1 else None

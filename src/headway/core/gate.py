@@ -18,7 +18,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import Enum
 
-from headway.core.limits import Bucket, Concurrency, Limit, Quota, Window, nanoseconds
+from headway.core.adaptive import AdaptiveMeter
+from headway.core.limits import Adaptive, Bucket, Concurrency, Limit, Quota, Window, nanoseconds
 from headway.core.meters import BucketMeter, ConcurrencyMeter, Grant, Meter, WindowMeter
 from headway.core.quota import QuotaMeter
 from headway.errors import NeverGranted, UsageError
@@ -70,7 +71,7 @@ class Poll:
     wake: int | None
 
 
-def make_meter(limit: Limit, cap: int) -> Meter:
+def make_meter(limit: Window | Bucket | Quota | Concurrency, cap: int) -> Meter:
     """The meter that counts for a limit, of which only `cap` may be used."""
     if isinstance(limit, Window):
         return WindowMeter(limit, cap)
@@ -105,6 +106,7 @@ class Gate:
         self.reserve = reserve
         self.smooth = pacing == "smooth" or (pacing is None and share < 1)
         self.meters: dict[str, Meter] = {}
+        self.adaptive: tuple[AdaptiveMeter, ...] = ()
         self.paused_until = 0
         self._lanes: dict[tuple[frozenset[str], int], _Lane] = {}
         self._by_request: dict[tuple[object, str], _Lane] = {}
@@ -118,11 +120,19 @@ class Gate:
         """One more limit; tickets that wait already are not held to it."""
         if limit.name in self.meters:
             raise UsageError(f"two limits are named {limit.name!r}: give one of them another name=")
+        meter = self._meter(limit)
+        self.meters[limit.name] = meter
+        self._by_request.clear()
+        return meter
+
+    def _meter(self, limit: Limit) -> Meter:
+        if isinstance(limit, Adaptive):
+            found = AdaptiveMeter(limit, self.share)
+            self.adaptive = (*self.adaptive, found)
+            return found
         reserve = self.reserve if isinstance(limit, Quota) else 0
         meter = make_meter(limit, usable(limit.amount, self.share, reserve))
         meter.bursts = not self.smooth
-        self.meters[limit.name] = meter
-        self._by_request.clear()
         return meter
 
     @property
@@ -306,6 +316,17 @@ class Gate:
             ticket.stage = Stage.OVER
         else:
             self.cancel(ticket)
+
+    def refused(self, ticket: Ticket | None, limit: str, now: int) -> None:
+        """A call was refused for its rate by `limit`, '' if unknown: those who keep count or search learn of it."""
+        if ticket is not None:
+            for of, grant in zip(ticket.lane.meters, ticket.grants, strict=True):
+                if isinstance(of, WindowMeter) and of.history is not None:
+                    of.history.refused(grant)
+        for meter in self.adaptive:
+            if limit in {"", meter.name} or limit not in self.meters:
+                grants = () if ticket is None else zip(ticket.lane.meters, ticket.grants, strict=True)
+                meter.refused(next((grant for of, grant in grants if of is meter), None), now)
 
     def stamp(self, ticket: Ticket, now: int) -> None:
         """The last byte was written at `now` on an open connection: only now may an `arrival_bound` count."""

@@ -1,4 +1,4 @@
-"""What a platform allows: the four kinds of limit, as frozen values that are checked when they are made.
+"""What a platform allows: the kinds of limit, as frozen values that are checked when they are made.
 
 Each says how the platform counts, nothing about what was counted so far (that is a meter's, see meters.py).
 
@@ -6,6 +6,7 @@ Each says how the platform counts, nothing about what was counted so far (that i
 * `Bucket` (`TokenBucket`): a leaky or token bucket of `capacity` that drains `rate` calls a second.
 * `Quota`: at most `amount` calls between two reset instants of a calendar, or per rolling day.
 * `Concurrency`: at most `amount` calls in flight, or in flight for longer than `longer_than` seconds.
+* `Adaptive`: a limit that nobody published, to be searched for.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from dataclasses import dataclass
 from headway.core.resets import Resets
 from headway.errors import UsageError
 
-__all__ = ["Bucket", "Concurrency", "Limit", "Quota", "TokenBucket", "Window", "guard_ns", "nanoseconds"]
+__all__ = ["Adaptive", "Bucket", "Concurrency", "Limit", "Quota", "TokenBucket", "Window", "guard_ns", "nanoseconds"]
 
 SECOND = 1_000_000_000
 
@@ -143,4 +144,46 @@ class Concurrency:
             _positive("Concurrency", "longer_than", self.longer_than)
 
 
-Limit = Window | Bucket | Quota | Concurrency
+@dataclass(frozen=True, slots=True)
+class Adaptive:
+    """A limit that nobody published, searched for from what is accepted and refused; always paced smoothly.
+
+    `initial`, `floor`, `ceiling`: calls per `per` seconds, the length of the platform's window if it is known or
+    guessed (guess short rather than long); without `per`, calls per second. `ceiling` None: never above `initial`,
+    as it should be where the limit is known. After the first refusal the amount falls to what the platform held, at
+    most by `backoff`; before it, it grows by `recovery` after every `after` successes. Each process that shares a
+    limiter's state searches for itself. Raises UsageError for what makes no sense.
+    """
+
+    initial: float
+    floor: float = 1.0
+    ceiling: float | None = None
+    backoff: float = 0.5
+    recovery: float = 1.1
+    after: int = 10
+    per: float | None = None
+    name: str = "adaptive"
+
+    def __post_init__(self) -> None:
+        for what in ("initial", "floor"):
+            _positive("Adaptive", what, getattr(self, what))
+        for what in ("ceiling", "per"):
+            if getattr(self, what) is not None:
+                _positive("Adaptive", what, getattr(self, what))
+        _positive("Adaptive", "backoff", self.backoff)
+        _positive("Adaptive", "recovery", self.recovery)
+        _amount("Adaptive: after", self.after)
+        if not self.floor <= self.initial <= self.ceiling_or_initial:
+            raise UsageError(
+                f"Adaptive: floor <= initial <= ceiling must hold, not {self.floor} <= {self.initial} <= {self.ceiling}"
+            )
+        if not self.backoff < 1 < self.recovery:
+            raise UsageError(f"Adaptive: backoff < 1 < recovery must hold, not {self.backoff} and {self.recovery}")
+
+    @property
+    def ceiling_or_initial(self) -> float:
+        """The most that may ever be used."""
+        return self.initial if self.ceiling is None else self.ceiling
+
+
+Limit = Window | Bucket | Quota | Concurrency | Adaptive

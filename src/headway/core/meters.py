@@ -13,8 +13,12 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from heapq import heapify, heappop, heappush
+from typing import TYPE_CHECKING
 
 from headway.core.limits import Bucket, Concurrency, Window, guard_ns, nanoseconds
+
+if TYPE_CHECKING:
+    from headway.core.history import History
 
 __all__ = ["BucketMeter", "ConcurrencyMeter", "Grant", "Meter", "PlacesMeter", "WindowMeter"]
 
@@ -226,7 +230,7 @@ class PlacesMeter(Meter):
 class WindowMeter(PlacesMeter):
     """A window: a place is free again one `per` and a guard after the call was certainly counted."""
 
-    __slots__ = ("arrival_bound", "guard", "lag", "per", "slot")
+    __slots__ = ("allowed", "arrival_bound", "guard", "history", "lag", "per", "slot")
     kind = "window"
 
     def __init__(self, limit: Window, cap: int, *, slot: int = 0) -> None:
@@ -237,6 +241,8 @@ class WindowMeter(PlacesMeter):
         self.arrival_bound = None if limit.arrival_bound is None else nanoseconds(limit.arrival_bound)
         self.slot = slot
         self.spacing = 0 if slot else self.per // max(1, cap)
+        self.allowed = cap
+        self.history: History | None = None
 
     def stamp(self, grant: Grant, now: int) -> None:
         grant.sent = now
@@ -248,6 +254,8 @@ class WindowMeter(PlacesMeter):
         if not self._mine(grant):
             return
         self.reconcile(grant, actual)
+        if self.history is not None:
+            self.history.settled(grant, now, lost=lost > 0, cost=grant.cost)
         at = now + self.lag + lost
         if self.slot:
             at += self.slot - at % self.slot

@@ -12,6 +12,7 @@ import threading
 from collections.abc import Callable, Mapping
 
 from headway.clock import Clock
+from headway.core.adaptive import AdaptiveMeter
 from headway.core.gate import Gate, Ticket
 from headway.core.holder import LotHolder, PlacesHolder, keeping_for
 from headway.core.lending import Answer
@@ -77,6 +78,8 @@ class Membership:
 
     def add(self, meter: Meter, key: str | None) -> None:
         """One more limit; the lock is held, or nobody else knows us yet."""
+        if isinstance(meter, AdaptiveMeter):
+            return  # every process searches for itself: what is unknown cannot be partitioned
         holder: PlacesHolder | LotHolder
         if isinstance(meter, QuotaMeter):
             holder = LotHolder(meter, self._id, self._ttl, unused=self._unused)
@@ -109,6 +112,8 @@ class Membership:
         """A reply came; the lock is held. Whether the lender should look: others wait for the place."""
         scarce = False
         for meter in ticket.lane.meters:
+            if meter.name not in self._holders:
+                continue
             holder = self._holders[meter.name][1]
             if isinstance(holder, LotHolder):
                 holder.settled = True
