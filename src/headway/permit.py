@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+import threading
+from collections.abc import Callable, Mapping
 from types import TracebackType
 from typing import Literal, Protocol, Self
 
-from headway.core.gate import Stage, Ticket
+from headway.core.express import Express
+from headway.core.gate import Gate, Stage, Ticket
 
 __all__ = ["Permit", "PermitRequest", "lost_without_reply"]
 
@@ -29,6 +31,13 @@ def lost_without_reply(error: BaseException) -> bool:
 
 class _Desk(Protocol):
     """What a permit needs of the limiter that gave it."""
+
+    _lock: threading.Lock
+    _now: Callable[[], int]
+    _gate: Gate
+
+    def _poll(self) -> None: ...
+    def ticket_of(self, permit: Permit) -> Ticket: ...
 
     def stamp(self, ticket: Ticket) -> None: ...
     def settle(self, ticket: Ticket, cost: int | None) -> None: ...
@@ -61,40 +70,71 @@ class Permit:
     tells of a timeout, a cancellation or a broken connection: then the call may still be counted, and lingers.
     """
 
-    __slots__ = ("__weakref__", "_desk", "_ticket")
+    __slots__ = ("__weakref__", "_desk", "_granted", "_way")
 
-    def __init__(self, desk: _Desk, ticket: Ticket) -> None:
+    def __init__(self, desk: _Desk, way: Ticket | Express, granted: int = -1) -> None:
         self._desk = desk
-        self._ticket = ticket
+        self._way = way
+        self._granted = granted  # when it went the express way and is in flight, else -1
+
+    @property
+    def _ticket(self) -> Ticket:
+        """What the gate knows this call by; a call on the express way gets one when more than its end matters."""
+        way = self._way
+        if type(way) is not Ticket:
+            way = self._way = self._desk.ticket_of(self)
+        return way
 
     @property
     def over(self) -> bool:
         """Whether the permit was settled, lost or cancelled."""
-        return self._ticket.stage is Stage.OVER
+        return self._granted < 0 and (type(self._way) is not Ticket or self._way.stage is Stage.OVER)
 
     def sent(self) -> None:
         """The last byte was written just now, on a connection that was open before (see `arrival_bound`)."""
-        self._desk.stamp(self._ticket)
+        if not self.over:
+            self._desk.stamp(self._ticket)
 
     def settle(self, cost: int | None = None) -> None:
         """The reply is there, whatever it says; `cost` is what the call cost, if it was only estimated before."""
-        self._desk.settle(self._ticket, cost)
+        if self._granted >= 0 and cost is None:
+            desk = self._desk
+            with desk._lock:
+                if self._granted < 0:
+                    return
+                self._granted = -1
+                way = self._way
+                now = desk._now()
+                window = way.only  # type: ignore[union-attr]
+                if window is None:
+                    way.settle(now)  # type: ignore[union-attr]
+                else:
+                    window.in_flight -= 1
+                    window.ring.append(now + window.span)
+                waiting = desk._gate._waiting
+            if waiting:
+                desk._poll()
+        elif not self.over:
+            self._desk.settle(self._ticket, cost)
 
     def lose(self) -> None:
         """The call was sent, in part at least, and there is no reply: its places linger."""
-        self._desk.lose(self._ticket)
+        if not self.over:
+            self._desk.lose(self._ticket)
 
     def cancel(self) -> None:
         """Certainly not sent, not one byte: its places are free at once."""
-        self._desk.cancel(self._ticket)
+        if not self.over:
+            self._desk.cancel(self._ticket)
 
     def observe(self, status: int, headers: Mapping[str, str]) -> None:
         """Learn from the reply's status and headers (names in any case). Call it before `settle`."""
-        self._desk.observe(self._ticket, status, headers)
+        if not self.over:
+            self._desk.observe(self._ticket, status, headers)
 
     def rejected(self, limit: str = "", retry_after: float | None = None) -> float:
         """The reply refused the call for its rate: pauses the limit it names; returns seconds of the pause."""
-        return self._desk.reject(self._ticket, limit, retry_after)
+        return self._desk.reject(None if self.over else self._ticket, limit, retry_after)
 
     def _leave(self, error: BaseException | None) -> None:
         if error is not None and lost_without_reply(error):
@@ -121,7 +161,7 @@ class Permit:
         return False
 
     def __del__(self) -> None:
-        if self._ticket.stage is Stage.IN_FLIGHT:
+        if self._granted >= 0 or (type(self._way) is Ticket and self._way.stage is Stage.IN_FLIGHT):
             self.lose()
 
 

@@ -12,7 +12,7 @@ Rules:
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from headway.core.adaptive import AdaptiveMeter
@@ -62,6 +62,7 @@ class Rejections:
 
     def rejected(self, now: int, wall: int, sent: int, limit: str, retry_after: int | None) -> Pause:
         """A call sent at `sent` was refused for its rate; `retry_after` in ns as the platform said it."""
+        self._gate.express = None
         meter = self._gate.meters.get(limit)
         name = limit if meter is not None else ""
         again = sent <= self._cut.get(name, -1)
@@ -125,7 +126,7 @@ def learn_limit(meter: Meter, amount: int, share: float) -> bool:
 
 
 def learn(
-    gate: Gate, ticket: Ticket, said: Iterable[Remaining], now: int, wall: int, refuted: list[str] | None = None
+    gate: Gate, ticket: Ticket, said: Sequence[Remaining], now: int, wall: int, refuted: list[str] | None = None
 ) -> dict[str, int]:
     """Take up what a reply says is left of the ticket's limits.
 
@@ -134,6 +135,8 @@ def learn(
     enforced. What a count disproves is added to `refuted` in words.
     """
     heard: dict[str, int] = {}
+    if said:
+        gate.express = None
     for word in said:
         meter = _meant(ticket.lane.meters, word)
         if meter is None:

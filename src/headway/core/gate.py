@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 from headway.core.adaptive import AdaptiveMeter
+from headway.core.express import Express, express_of
 from headway.core.limits import Adaptive, Bucket, Concurrency, Limit, Quota, Window, nanoseconds
 from headway.core.meters import BucketMeter, ConcurrencyMeter, Grant, Meter, WindowMeter
 from headway.core.quota import QuotaMeter
@@ -53,6 +54,9 @@ class Ticket:
         self.waker: object = None
 
 
+_NOBODY: deque[Ticket] = deque()  # stays empty: 10,000 accounts where nobody waits need no queue each
+
+
 class _Lane:
     __slots__ = ("meters", "names", "queue", "rank")
 
@@ -60,7 +64,7 @@ class _Lane:
         self.names = names
         self.meters = meters
         self.rank = rank
-        self.queue: deque[Ticket] = deque()
+        self.queue = _NOBODY
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +111,7 @@ class Gate:
         self.smooth = pacing == "smooth" or (pacing is None and share < 1)
         self.meters: dict[str, Meter] = {}
         self.adaptive: tuple[AdaptiveMeter, ...] = ()
+        self.express: Express | None = None
         self.paused_until = 0
         self._lanes: dict[tuple[frozenset[str], int], _Lane] = {}
         self._by_request: dict[tuple[object, str], _Lane] = {}
@@ -123,6 +128,7 @@ class Gate:
         meter = self._meter(limit)
         self.meters[limit.name] = meter
         self._by_request.clear()
+        self.express = None
         return meter
 
     def _meter(self, limit: Limit) -> Meter:
@@ -153,6 +159,9 @@ class Gate:
     def request(self, cost: int = 1, priority: str = "bulk", limits: Iterable[str] | None = None) -> Ticket:
         """A ticket at the end of its lane. NeverGranted for a cost above a limit, UsageError for an unknown limit."""
         ticket = self._ticket(cost, priority, limits)
+        self.express = None
+        if ticket.lane.queue is _NOBODY:
+            ticket.lane.queue = deque()
         ticket.lane.queue.append(ticket)
         self._waiting += 1
         return ticket
@@ -169,6 +178,20 @@ class Gate:
             if meter.fits(now, wall, cost) != 0:
                 return None
         ticket.grants = [meter.take(now, wall, cost) for meter in meters]
+        ticket.stage = Stage.IN_FLIGHT
+        if self.express is None and len(meters) == len(self.meters):
+            self.express = express_of(meters, now)
+        return ticket
+
+    def from_express(self, express: Express, granted: int) -> Ticket:
+        """The ticket of a call that went the express way at `granted`, for whatever needs more than its end."""
+        lane = self._by_request.get((None, "bulk")) or self._open_lane((None, "bulk"))
+        meters = tuple(meter for meter in lane.meters if meter in express.meters)
+        if len(meters) != len(lane.meters):  # a limit was added since: the call does not count there
+            lane = _Lane(frozenset(meter.name for meter in meters), meters, lane.rank)
+        self._seq += 1
+        ticket = Ticket(lane, 1, self._seq)
+        ticket.grants = [Grant(meter.generation, 1, granted) for meter in meters]
         ticket.stage = Stage.IN_FLIGHT
         return ticket
 
@@ -296,6 +319,7 @@ class Gate:
 
     def drop_waiting(self) -> list[Ticket]:
         """Take every waiting ticket out of the queue: nobody will be granted any more."""
+        self.express = None
         dropped = [ticket for lane in self._lanes.values() for ticket in lane.queue]
         for lane in self._lanes.values():
             lane.queue.clear()

@@ -12,6 +12,8 @@ A meter belongs to one gate. Rules:
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from array import array
+from bisect import bisect_right
 from heapq import heapify, heappop, heappush
 from typing import TYPE_CHECKING
 
@@ -21,6 +23,9 @@ if TYPE_CHECKING:
     from headway.core.history import History
 
 __all__ = ["BucketMeter", "ConcurrencyMeter", "Grant", "Meter", "PlacesMeter", "WindowMeter"]
+
+
+_FEW = 8  # places of one call that are worth a ring entry each
 
 
 class Grant:
@@ -137,11 +142,14 @@ class Meter(ABC):
 class PlacesMeter(Meter):
     """Places that are taken, cool and become free again."""
 
-    __slots__ = ("_heap", "_seq", "hold")
+    __slots__ = ("_heap", "_seq", "head", "hold", "ring")
 
     def __init__(self, name: str, amount: int, cap: int) -> None:
         super().__init__(name, amount, cap)
         self.hold = 0
+        # Places that cool one by one, soonest first, from `head` on; what is not in order is in the heap.
+        self.ring: array[int] = array("q")
+        self.head = 0
         self._heap: list[tuple[int, int, int, Grant | None]] = []
         self._seq = 0
 
@@ -155,18 +163,39 @@ class PlacesMeter(Meter):
             elif not grant.freed:
                 grant.freed = True
                 self.hold -= grant.cost
+        self.drain(now)
         missing = self.hold + cost - self.ceiling
         if missing <= 0:
             return 0
         if not heap:
-            return None
-        if heap[0][2] >= missing and heap[0][3] is None:
+            at = self.head + missing - 1
+            return self.ring[at] if at < len(self.ring) else None
+        if self.head == len(self.ring) and heap[0][2] >= missing and heap[0][3] is None:
             return heap[0][0]
         return self._when_freed(missing)
 
+    @property
+    def cooling_heap(self) -> bool:
+        """Whether places cool out of order."""
+        return bool(self._heap)
+
+    def drain(self, now: int) -> None:
+        """Free the places of the ring that have cooled."""
+        ring, head = self.ring, self.head
+        end = len(ring)
+        if head == end or ring[head] > now:
+            return
+        head = bisect_right(ring, now, head)
+        self.hold -= head - self.head
+        self.head = head
+        if head * 2 >= end:
+            del ring[:head]
+            self.head = 0
+
     def _when_freed(self, missing: int) -> int | None:
         seen: set[int] = set()
-        for at, _, count, grant in sorted(self._heap, key=lambda entry: entry[:2]):
+        cooling = [(at, 0, 1, None) for at in self.ring[self.head :]]
+        for at, _, count, grant in sorted([*cooling, *self._heap], key=lambda entry: entry[:2]):
             if grant is not None and (grant.freed or id(grant) in seen):
                 continue
             if grant is not None:
@@ -180,6 +209,15 @@ class PlacesMeter(Meter):
         """`count` places cool until `at`."""
         self._seq += 1
         heappush(self._heap, (at, self._seq, count, grant))
+
+    def cool(self, at: int, count: int) -> None:
+        """As `push`; in the ring, which is far smaller, where that is in order."""
+        ring = self.ring
+        if count <= _FEW and self.places is None and (self.head == len(ring) or ring[-1] <= at):
+            for _ in range(count):
+                ring.append(at)
+        else:
+            self.push(at, count)
 
     def take(self, now: int, wall: int, cost: int) -> Grant:
         self.hold += cost
@@ -201,6 +239,8 @@ class PlacesMeter(Meter):
         super().void()
         self.hold = 0
         self._heap.clear()
+        del self.ring[:]
+        self.head = 0
 
     def held(self, now: int, wall: int) -> int:
         self.room(now, wall, 0)
@@ -230,7 +270,7 @@ class PlacesMeter(Meter):
 class WindowMeter(PlacesMeter):
     """A window: a place is free again one `per` and a guard after the call was certainly counted."""
 
-    __slots__ = ("allowed", "arrival_bound", "guard", "history", "lag", "per", "slot")
+    __slots__ = ("allowed", "arrival_bound", "guard", "history", "lag", "per", "slot", "span")
     kind = "window"
 
     def __init__(self, limit: Window, cap: int, *, slot: int = 0) -> None:
@@ -243,6 +283,7 @@ class WindowMeter(PlacesMeter):
         self.spacing = 0 if slot else self.per // max(1, cap)
         self.allowed = cap
         self.history: History | None = None
+        self.span = 0  # set where the express way is offered
 
     def stamp(self, grant: Grant, now: int) -> None:
         grant.sent = now
@@ -267,7 +308,7 @@ class WindowMeter(PlacesMeter):
             last, seq, count, nobody = self._heap[-1]
             self._heap[-1] = (last, seq, count + grant.cost, nobody)
         else:
-            self.push(at + self.per + self.guard, grant.cost)
+            self.cool(at + self.per + self.guard, grant.cost)
 
     def withdraw_bound(self) -> bool:
         """Stop believing `arrival_bound`: places in flight no longer free themselves. True if there was one."""

@@ -1,0 +1,214 @@
+"""Permits per second, taken and settled, uncontended: Headway against a bare skeleton and against its peers.
+
+    pip install -r benchmarks/requirements-peers.txt
+    python benchmarks/limiters.py
+
+All in one process, in interleaved rounds; the best round of each counts. The skeleton is a lock, a deque and a slotted
+permit with a context manager: what any exact limiter pays. Peers only take; none settles. Peers not installed are left
+out, and said to be.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+
+from headway import Concurrency, Limiter, Window
+
+COUNT, ROUNDS = 20_000, 7
+AMOUNT, PER = 1_000_000, 0.05
+
+
+class Skeleton:
+    __slots__ = ("amount", "lock", "per", "places")
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.places: deque[int] = deque()
+        self.amount, self.per = AMOUNT, int(PER * 1e9)
+
+    def acquire(self) -> SkeletonPermit:
+        now = time.monotonic_ns()
+        with self.lock:
+            places = self.places
+            while places and places[0] <= now:
+                places.popleft()
+            if len(places) >= self.amount:
+                raise RuntimeError
+        return SkeletonPermit(self)
+
+    async def acquire_async(self) -> SkeletonPermit:
+        return self.acquire()
+
+
+class SkeletonPermit:
+    __slots__ = ("owner",)
+
+    def __init__(self, owner: Skeleton) -> None:
+        self.owner = owner
+
+    def settle(self) -> None:
+        owner = self.owner
+        with owner.lock:
+            owner.places.append(time.monotonic_ns() + owner.per)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.settle()
+
+    async def __aenter__(self):
+        return self
+
+    async def __aexit__(self, *_):
+        self.settle()
+
+
+def plain(limiter) -> Callable[[], None]:
+    def run() -> None:
+        acquire = limiter.acquire
+        for _ in range(COUNT):
+            acquire().settle()
+
+    return run
+
+
+def plain_async(limiter) -> Callable[[], None]:
+    async def main() -> None:
+        acquire = limiter.acquire_async
+        for _ in range(COUNT):
+            (await acquire()).settle()
+
+    return lambda: asyncio.run(main())
+
+
+def block(limiter) -> Callable[[], None]:
+    def run() -> None:
+        permit = limiter.permit
+        for _ in range(COUNT):
+            with permit():
+                pass
+
+    return run
+
+
+def skeleton_block(limiter) -> Callable[[], None]:
+    def run() -> None:
+        acquire = limiter.acquire
+        for _ in range(COUNT):
+            with acquire():
+                pass
+
+    return run
+
+
+def repeated(call) -> Callable[[], None]:
+    def run() -> None:
+        for _ in range(COUNT):
+            call()
+
+    return run
+
+
+def awaited(call) -> Callable[[], None]:
+    async def main() -> None:
+        for _ in range(COUNT):
+            await call()
+
+    return lambda: asyncio.run(main())
+
+
+def one() -> Limiter:
+    return Limiter(Window(AMOUNT, per=PER))
+
+
+def three() -> Limiter:
+    return Limiter(Window(AMOUNT, per=PER, name="short"), Window(AMOUNT, per=2 * PER, name="long"), Concurrency(10))
+
+
+def peers() -> dict[str, Callable[[], None]]:
+    found: dict[str, Callable[[], None]] = {}
+    try:
+        from pyrate_limiter import Duration, InMemoryBucket, Rate
+        from pyrate_limiter import Limiter as Pyrate
+
+        def bucket():
+            return Pyrate(InMemoryBucket([Rate(AMOUNT, Duration.SECOND)]))
+
+        first, second = bucket(), bucket()
+        found["pyrate-limiter"] = repeated(lambda: first.try_acquire("a"))
+        found["pyrate-limiter async"] = awaited(lambda: second.try_acquire_async("a"))
+    except ImportError as error:
+        print(f"left out: {error}", file=sys.stderr)
+    try:
+        from limits import RateLimitItemPerSecond
+        from limits.aio.storage import MemoryStorage as AsyncStorage
+        from limits.aio.strategies import MovingWindowRateLimiter as AsyncWindow
+        from limits.storage import MemoryStorage
+        from limits.strategies import MovingWindowRateLimiter
+
+        item = RateLimitItemPerSecond(AMOUNT, 1)
+        window, async_window = MovingWindowRateLimiter(MemoryStorage()), AsyncWindow(AsyncStorage())
+        found["limits"] = repeated(lambda: window.hit(item, "a"))
+        found["limits async"] = awaited(lambda: async_window.hit(item, "a"))
+    except ImportError as error:
+        print(f"left out: {error}", file=sys.stderr)
+    try:
+        from aiolimiter import AsyncLimiter
+
+        counter = AsyncLimiter(AMOUNT, 1)
+        found["aiolimiter async (a counter)"] = awaited(counter.acquire)
+    except ImportError as error:
+        print(f"left out: {error}", file=sys.stderr)
+    try:
+        from throttled import RateLimiterType, Throttled, rate_limiter
+
+        throttled = Throttled(key="a", using=RateLimiterType.SLIDING_WINDOW.value, quota=rate_limiter.per_sec(AMOUNT))
+        found["throttled-py (sliding counter)"] = repeated(throttled.limit)
+    except ImportError as error:
+        print(f"left out: {error}", file=sys.stderr)
+    return found
+
+
+def main() -> None:
+    cases = {
+        "skeleton": plain(Skeleton()),
+        "skeleton with": skeleton_block(Skeleton()),
+        "skeleton async": plain_async(Skeleton()),
+        "headway": plain(one()),
+        "headway with": block(one()),
+        "headway async": plain_async(one()),
+        "headway, three limits": plain(three()),
+        **peers(),
+    }
+    best: dict[str, float] = {}
+    for _ in range(ROUNDS):
+        for name, run in cases.items():
+            began = time.perf_counter()
+            run()
+            best[name] = max(best.get(name, 0.0), COUNT / (time.perf_counter() - began))
+    for name, rate in best.items():
+        print(f"{name:32} {rate:12,.0f} /s")
+
+    def ratio(what: str, of: str, bar: float) -> None:
+        if what in best and of in best:
+            value = best[what] / best[of]
+            print(f"{what} / {of}: {value:.2f} (bar {bar}) {'met' if value >= bar else 'MISSED'}")
+
+    print()
+    ratio("headway", "skeleton", 0.45)
+    ratio("headway with", "skeleton with", 0.45)
+    ratio("headway async", "skeleton async", 0.45)
+    ratio("headway, three limits", "headway", 0.60)
+    for peer in ("pyrate-limiter", "limits"):
+        ratio("headway", peer, 2.0)
+        ratio("headway async", f"{peer} async", 2.0)
+
+
+if __name__ == "__main__":
+    main()
