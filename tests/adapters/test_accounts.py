@@ -13,6 +13,7 @@ import pytest
 import requests
 
 import headway
+import headway.accounts.identifying
 from headway.mock.config import MockConfig
 from headway.mock.server import Served, serve
 from headway.platforms.catalog_reader import load
@@ -125,3 +126,26 @@ def test_refusals_name_their_limit():
     assert rejection_of(profile, 429, {}, b"<html>") == ""
     assert rejection_of(profile, 403, {}, said(category="MISSING_SCOPES")) is None
     assert rejection_of(profile, 200, {}, b"{}") is None
+
+
+def test_every_platform_of_the_catalogue_can_be_held_to(tmp_path):
+    from headway.platforms.catalog_reader import platforms
+
+    for name in platforms():
+        with headway.account(name, token="key-us6", state=tmp_path / "l.db") as account:
+            account.prepare() if name != "hubspot" else account.learn(headway.accounts.identifying.stand_in("x"))
+            limits = account.limits_for("GET", "", "/anything")
+            assert limits <= set(account.limiter.limits)
+            assert account.limiter.limits
+            assert account.refusal(429, {}, b"") is not None or name in {"marketo", "salesforce", "segment"}
+
+
+def test_an_unpublished_limit_is_searched_for(tmp_path):
+    with headway.account("sendgrid", token="key", state=tmp_path / "l.db") as account:
+        account.prepare()
+        assert account.limiter.limits == ("adaptive",)
+        assert account.limiter.rate == 5.0
+        for _ in range(2):
+            with account.limiter.permit() as permit:
+                permit.rejected()
+        assert account.limiter.rate < 5.0

@@ -239,11 +239,77 @@ def test_the_day_s_quota_pauses_a_run_that_can_be_resumed(desk):
 
 
 def test_limits_and_mock_explain_themselves(desk):
-    shown = desk.run("limits").stdout
+    assert "100 per 10 s" in desk.run("limits").stdout
+    shown = desk.run("limits", "hubspot").stdout
     assert "professional" in shown
     assert "190 per 10 s" in shown
     assert json.loads(desk.run("limits", "hubspot", "--json").stdout)[0]["platform"] == "hubspot"
     _mistake(desk.run("limits", "hubspto"), 2, "did you mean 'hubspot'")
-    _mistake(desk.run("mock", "salesforc"), 2, "hubspot")
+    _mistake(desk.run("mock", "salesforc"), 2, "did you mean 'salesforce'")
+    _mistake(desk.run("mock", "hubspot", "--tier", "starter"), 2, "--window")
+    _mistake(desk.run("mock", "stripe", "--window", "5/1s"), 2, "--window is for mock hubspot only")
+    _mistake(desk.run("mock", "stripe", "--tier", "lve"), 2, "did you mean 'live'")
     _mistake(desk.run("mock", "hubspot", "--time-zone", "Mars"), 2, "Mars")
     _mistake(desk.run("mock", "hubspot", "--window", "100"), 2, "100/10s")
+
+
+def test_limits_shows_a_tier_for_an_account_with_seats(desk):
+    shown = desk.run("limits", "Salesforce", "--tier", "licensed", "--seats", "10").stdout
+    assert "35,000 per 24 h" in shown
+    assert "1,000,000" not in shown
+    told = json.loads(desk.run("limits", "salesforce", "--tier", "licensed", "--seats", "10", "--json").stdout)
+    assert list(told[0]["tiers"]) == ["licensed"]
+    assert told[0]["tiers"]["licensed"]["limits"][0]["amount"] == 35_000
+    _mistake(desk.run("limits", "salesforce", "--tier", "licenced"), 2, "did you mean 'licensed'")
+    _mistake(desk.run("limits", "--tier", "licensed"), 2, "--tier needs a PLATFORM")
+
+
+OWN = """platform = "acme"
+title = "Acme"
+hosts = ["api.acme.test"]
+default_tier = "default"
+[rejection]
+statuses = [420]
+[tiers.default]
+title = "everybody"
+source = "https://acme.test/limits"
+date = "2026-11-23"
+verified = true
+[[tiers.default.limits]]
+name = "window"
+kind = "rolling window"
+amount = 3
+per = 60
+scope = "credential"
+"""
+
+
+def test_a_platform_of_the_users_own_is_shown_mocked_and_checked(desk):
+    (desk.folder / "headway-platforms").mkdir()
+    desk.write("headway-platforms/acme.toml", OWN)
+    assert "acme" in desk.run("limits").stdout
+    assert "3 per 60 s" in desk.run("limits", "acme").stdout
+    words = desk.command("mock", "acme", "--port", "0", "--json")
+    with subprocess.Popen(words, cwd=desk.folder, env=desk.environment, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            url = json.loads(process.stdout.readline())["url"]
+            assert [_status(url) for _ in range(4)] == [200, 200, 200, 420]
+        finally:
+            process.send_signal(signal.SIGINT)
+        assert process.wait(10) == 0
+    desk.write("headway-platforms/stripe.toml", OWN.replace('"acme"', '"stripe"'))
+    assert "stands in front of the built-in entry" in desk.run("limits", "stripe").stdout
+    desk.write("headway-platforms/acme.toml", OWN.replace("amount = 3", "amuont = 3"))
+    _mistake(desk.run("limits", "acme"), 2, "acme.toml: tiers.default.limits[1].amuont is not known here")
+
+
+def _status(url: str) -> int:
+    import urllib.error
+    import urllib.request
+
+    try:
+        with urllib.request.urlopen(url + "/any", timeout=10) as reply:
+            return reply.status
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.code

@@ -24,7 +24,7 @@ from headway.accounts.places import default_state
 from headway.accounts.registry import Identifier, Platform, identifier
 from headway.accounts.registry import platform as platform_named
 from headway.adapters.doors import Doors
-from headway.core.limits import Limit, Quota
+from headway.core.limits import Adaptive, Limit, Quota
 from headway.errors import UsageError
 from headway.events import Event, Observer
 from headway.limiter import Limiter
@@ -35,6 +35,7 @@ from headway.platforms.recognition import body_tells, rejection_of
 __all__ = ["Account", "Destination", "account", "configured"]
 
 _UNSET = "UTC"
+_UNPUBLISHED = Adaptive(5.0, 0.5, 200.0)  # where a platform tells no figure: found by what it refuses
 
 
 class Account(Doors):
@@ -52,19 +53,22 @@ class Account(Doors):
         state: str | Path | None = None,
         pacing: str | None = None,
         timeout: float = 30.0,
+        seats: int = 0,
     ) -> None:
         self.platform = config.platform
         self.profile = catalog_reader.load(config.platform)
         self.tier = self.profile.tier(config.tier or None)
         self.config = config
-        self.base_url = _base_url(config.base_url or self.profile.base_url)
+        given = config.base_url or self.profile.base_url
+        self.base_url = _base_url(given) if given else ""  # the library needs none where the client has its own
+        self.seats = seats
         self.timeout = timeout
         self.name = f"{config.platform}/{config.name}" if config.name else config.platform
         self.identity: Identity | None = None
         self.credential = credential_hash(token)
         self._token = token
         self.state = default_state() if state is None else str(state)
-        self.pacing = pacing
+        self.pacing = pacing or self.tier.pacing
         self._lock = threading.Lock()
         self._preparing = threading.Lock()
         self._limiter: Limiter | None = None
@@ -112,8 +116,10 @@ class Account(Doors):
             if self._limiter is None:
                 known = self.identity is not None
                 entries = [entry for entry in self.tier.limits if known or entry.scope == "credential"]
+                searched = [_UNPUBLISHED] if self.tier.without_limits == "unpublished" else []
                 self._limiter = Limiter(
-                    *(entry.limit(self.time_zone) for entry in entries),
+                    *(entry.limit(self.time_zone, self.seats) for entry in entries),
+                    *searched,
                     name=self.name,
                     state=self.state,
                     keys={entry.name: self._key(entry.scope, entry.name) for entry in entries},
@@ -133,7 +139,7 @@ class Account(Doors):
     @property
     def limits(self) -> tuple[Limit, ...]:
         """All limits of the tier, as they are for this account."""
-        return self.tier.limits_for(self.time_zone)
+        return self.tier.limits_for(self.time_zone, self.seats)
 
     def learn(self, identity: Identity) -> tuple[str, ...]:
         """The platform said who we are: the limits of the whole account begin to count.
@@ -149,7 +155,7 @@ class Account(Doors):
                 return ()
             added = [entry for entry in self.tier.limits if entry.scope != "credential"]
             for entry in added:
-                limiter.add(entry.limit(self.time_zone), self._key(entry.scope, entry.name))
+                limiter.add(entry.limit(self.time_zone, self.seats), self._key(entry.scope, entry.name))
             return tuple(entry.name for entry in added)
 
     def route(self, path: str) -> frozenset[str]:
@@ -177,7 +183,7 @@ class Account(Doors):
     def limits_for(self, method: str, host: str, path: str) -> frozenset[str]:
         """The names of the limits that this call counts against."""
         del host
-        return self.profile.route(path, method) & frozenset(self.limiter.limits)
+        return (self.profile.route(path, method) | {_UNPUBLISHED.name}) & frozenset(self.limiter.limits)
 
     def body_tells(self, status: int) -> bool:
         """Whether only the body can say if a reply of this status refused the call for its rate."""
@@ -187,6 +193,11 @@ class Account(Doors):
         """The limit that refused a call ('' where unknown); None if it was not refused for its rate."""
         limit = rejection_of(self.profile, status, headers, body)
         return "" if limit is not None and limit not in self.limiter.limits else limit
+
+    def lockout(self, limit: str) -> float | None:
+        """Seconds for which the platform shuts us out after this limit refused, whatever the reply says."""
+        found = [entry.lockout for entry in self.tier.limits if entry.lockout and limit in {"", entry.name}]
+        return max(found, default=None)
 
     def observe(self, observer: Observer) -> None:
         """Tell this observer what the limits do, until `forget`."""
@@ -255,6 +266,7 @@ def account(
     pacing: str | None = None,
     timeout: float = 30.0,
     identity: str | None = None,
+    seats: int = 0,
 ) -> Account:
     """An account on a platform.
 
@@ -262,16 +274,18 @@ def account(
     variable. `share`: the part of each limit to use (0.8 or "80%"); `reserve`: calls of the day to leave; `state`:
     where the limits' state lives (default: per user); `time_zone`: of the quota's midnight, if not the platform's
     word; `identity`: the platform's id of the account, where you know it and the platform cannot be asked. Raises
-    UsageError, also for missing credentials.
+    UsageError, also for missing credentials; `seats`: licensed users, where the tier's figures grow with them.
     """
     platform = platform.lower()
+    if isinstance(seats, bool) or seats < 0:
+        raise UsageError(f"seats must be a whole number of licensed users, not {seats!r}")
     profile = catalog_reader.load(platform)
     config = read_account(platform, name) if name and token is None else AccountConfig(platform, name)
     config = configured(config, tier=tier, share=share, reserve=reserve, base_url=base_url, time_zone=time_zone)
     _checked_zone(config)
     profile.tier(config.tier or None)
     given = checked(token, "token") if token is not None else find_credential(config, (profile.token_env,))
-    made = Account(config, given, state=state, pacing=pacing, timeout=timeout)
+    made = Account(config, given, state=state, pacing=pacing, timeout=timeout, seats=seats)
     if identity is not None:
         if not identity.strip():
             raise UsageError("identity: is empty: give the platform's id of the account")

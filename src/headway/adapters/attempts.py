@@ -56,6 +56,9 @@ class Admission(Protocol):
     def refusal(self, status: int, headers: Mapping[str, str], body: bytes) -> str | None:
         """The limit that refused the call ('' where unknown); None if it was not refused for its rate."""
 
+    def lockout(self, limit: str) -> float | None:
+        """Seconds for which a refusal by this limit shuts us out where the reply does not say; None if unknown."""
+
     def prepare(self) -> None:
         """Find out what must be known before the first call; may wait for the network."""
 
@@ -83,6 +86,10 @@ class Only:
     def refusal(self, status: int, headers: Mapping[str, str], body: bytes) -> str | None:
         del headers, body
         return "" if status == 429 else None
+
+    def lockout(self, limit: str) -> float | None:
+        del limit
+        return None
 
     def prepare(self) -> None:
         """Nothing to find out."""
@@ -188,7 +195,8 @@ class Attempt:
         limit = self._admission.refusal(status, lowered, body)
         if limit is not None:
             self.refused = True
-            self._permit.rejected(limit, self.retry_after)
+            wait = self.retry_after if self.retry_after is not None else self._admission.lockout(limit)
+            self._permit.rejected(limit, wait)
 
     def done(self) -> None:
         """The body was read or the response closed. May be called twice."""

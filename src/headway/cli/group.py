@@ -18,7 +18,7 @@ COMMANDS = {
     "status": ("headway.cli.looking", "status", "Show the runs, or the books of one."),
     "rows": ("headway.cli.looking", "rows", "Show what happened to a record."),
     "dead": ("headway.cli.dead", "dead", "Dead letters: list, show, replay, export, drop."),
-    "limits": ("headway.cli.looking", "limits", "Show the platforms' limits that Headway knows."),
+    "limits": ("headway.cli.catalogue", "limits", "Show the platforms' limits that Headway knows."),
     "mock": ("headway.cli.mocking", "mock", "Run a platform on this machine that enforces its rules."),
     "demo": ("headway.cli.mocking", "demo", "Show it all: a mock, two syncs, live progress."),
 }

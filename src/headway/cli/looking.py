@@ -1,4 +1,4 @@
-"""Commands that only look: status, rows, limits."""
+"""Commands that only look: status, rows."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import click
 from headway.cli.common import STORE, as_json, emit, opened_store, table
 from headway.cli.values import clock_time
 
-__all__ = ["limits", "rows", "status"]
+__all__ = ["rows", "status"]
 
 
 @click.command(short_help="Show the runs, or the books of one.")
@@ -87,41 +87,3 @@ def rows(key: str, run: str | None, store: str | None, json_: bool) -> None:
             click.echo(f"    {each.code}: {each.message}")
         for attempt in each.history:
             click.echo(f"    {clock_time(attempt.at)}  HTTP {attempt.status or '–'}  {attempt.code}: {attempt.message}")
-
-
-@click.command(short_help="Show the platforms' limits that Headway knows.")
-@click.argument("platform", required=False)
-@as_json
-def limits(platform: str | None, json_: bool) -> None:
-    """Show the catalogue: what each platform, or one PLATFORM, allows, per tier, and where the figures come from."""
-    from headway.platforms import catalog_reader
-
-    names = (platform,) if platform else catalog_reader.platforms()
-    profiles = [catalog_reader.load(name) for name in names]
-    if json_:
-        emit([{**asdict(each), "routes": None} for each in profiles])
-        return
-    for profile in profiles:
-        click.echo(f"{profile.title}  ({profile.base_url}; {profile.batch} records a call)")
-        click.echo(f"  a rate limit is: {profile.rate_limit}")
-        lines = [
-            (
-                tier.name,
-                entry.name,
-                entry.kind,
-                _amount(entry),
-                "account" if entry.scope == "identity" else "app or key",
-            )
-            for tier in profile.tiers.values()
-            for entry in tier.limits
-        ]
-        table(("tier", "limit", "kind", "amount", "counted per"), lines, indent="  ")
-        for tier in profile.tiers.values():
-            seen = "the vendor's page" if tier.verified else "not the vendor's own page"
-            click.echo(f"  {tier.name}: {tier.title}; {tier.source} ({tier.date}, {seen})")
-
-
-def _amount(entry: Any) -> str:
-    if entry.per is not None:
-        return f"{entry.amount:,} per {entry.per:g} s"
-    return f"{entry.amount:,} until {str(entry.resets).replace('{time_zone}', 'in the account’s zone')}"

@@ -25,27 +25,43 @@ __all__ = ["demo", "mock"]
 @click.argument("name")
 @click.option("--port", type=click.IntRange(0, 65535), default=8931, show_default=True, help="0 for a free one.")
 @click.option(
-    "--window", type=WINDOW, default="100/10s", show_default=True, help="Calls per duration and token, or none."
+    "--window",
+    type=WINDOW,
+    default="100/10s",
+    show_default=True,
+    help="Calls per duration and token, or none (hubspot).",
 )
 @click.option(
-    "--daily", type=click.IntRange(0), default=40_000, show_default=True, help="Calls a day and portal; 0: no limit."
+    "--daily",
+    type=click.IntRange(0),
+    default=40_000,
+    show_default=True,
+    help="Calls a day and portal; 0: no limit (hubspot).",
 )
-@click.option("--search", type=click.IntRange(0), default=5, show_default=True, help="Searches a second; 0: no limit.")
+@click.option(
+    "--search", type=click.IntRange(0), default=5, show_default=True, help="Searches a second; 0: no limit (hubspot)."
+)
+@click.option("--tier", default="", help="The tier whose limits to enforce (not for hubspot).")
+@click.option("--seats", type=click.IntRange(0), default=0, help="Licensed users, where a limit grows with them.")
 @click.option("--latency", type=DURATION, default="0", help="How long each call takes, 50ms for example.")
 @click.option(
     "--jitter", type=DURATION, default="0", help="Random delay up to this, before a call is counted and after."
 )
-@click.option("--time-zone", default="US/Eastern", show_default=True, help="The zone of the portal's midnight.")
+@click.option("--time-zone", default="US/Eastern", show_default=True, help="The zone of the account's midnight.")
 @click.option("--unique", multiple=True, metavar="TYPE.PROPERTY", help="One more unique property; may be repeated.")
 @click.option("--count-rejected", is_flag=True, help="Refused calls count, too.")
 @click.option("--seed", type=int, default=1, show_default=True, help="Of jitter and faults.")
 @click.option("--json", "json_", is_flag=True, help="Tell the URL as JSON.")
+@click.pass_context
 def mock(
+    ctx: click.Context,
     name: str,
     port: int,
     window: tuple[int, float] | None,
     daily: int,
     search: int,
+    tier: str,
+    seats: int,
     latency: float,
     jitter: float,
     time_zone: str,
@@ -54,22 +70,28 @@ def mock(
     seed: int,
     json_: bool,
 ) -> None:
-    """Run the mock platform NAME (hubspot) until Ctrl-C.
+    """Run the mock platform NAME until Ctrl-C: hubspot, or any entry of the catalogue (headway limits), yours included.
 
-    It stores what it is sent, in memory; GET /_mock/stats tells what it counted.
+    hubspot stores what it is sent, in memory. The others answer any path, enforce the limits of their tier and reject
+    as the platform does; who calls is told by the Authorization header. GET /_mock/stats tells what was counted.
 
     \b
     headway mock hubspot --port 8931 --window 100/10s --latency 50ms
     headway sync contacts.csv hubspot:contacts --key email --base-url http://127.0.0.1:8931
+    headway mock marketo --latency 50ms
     """
-    if name != "hubspot":
-        raise UsageError(f"there is no mock of {name!r}: there is hubspot")
     from zoneinfo import ZoneInfo
 
     try:
         ZoneInfo(time_zone)
     except (KeyError, ValueError, OSError) as error:
         raise UsageError(f"--time-zone {time_zone}: no such zone, write US/Eastern or Europe/Berlin") from error
+    if name.lower() != "hubspot":
+        _only_for_hubspot(ctx)
+        _run_entry(name.lower(), tier, seats, time_zone, latency, jitter, seed, port, json_=json_)
+        return
+    if tier or seats:
+        raise UsageError("mock hubspot has no --tier and --seats: say --window, --daily and --search")
     from headway.mock.config import MockConfig, Portal
     from headway.mock.server import bind, run
 
@@ -78,6 +100,39 @@ def mock(
         count_rejected=count_rejected, portal=Portal(time_zone=time_zone), unique=_unique(unique),
     )  # fmt: skip
     run(config, bind(port), lambda url: _announce(url, json_=json_))
+
+
+def _only_for_hubspot(ctx: click.Context) -> None:
+    given = [
+        each
+        for each in ("window", "daily", "search", "unique", "count_rejected")
+        if ctx.get_parameter_source(each) is not click.core.ParameterSource.DEFAULT
+    ]
+    if given:
+        raise UsageError(f"--{given[0].replace('_', '-')} is for mock hubspot only: choose another --tier")
+
+
+def _run_entry(
+    name: str, tier: str, seats: int, zone: str, latency: float, jitter: float, seed: int, port: int, *, json_: bool
+) -> None:
+    from headway.mock.entries import EntryConfig
+    from headway.mock.server import bind, run
+    from headway.platforms import catalog_reader
+
+    profile = catalog_reader.load(name)
+    profile.tier(tier or None)
+    config = EntryConfig(
+        catalog_reader.file_of(name), tier, seats=seats, time_zone=zone, latency=latency, jitter=jitter, seed=seed
+    )
+
+    def announce(url: str) -> None:
+        if json_:
+            click.echo(json.dumps({"url": url}))
+            return
+        told = f"tier {tier or profile.default_tier}"
+        click.echo(f"A mock {profile.title} ({told}) listens on {url} (Ctrl-C ends it; {url}/_mock/stats: its counts)")
+
+    run(config, bind(port), announce)
 
 
 def _announce(url: str, *, json_: bool) -> None:

@@ -8,12 +8,14 @@ if TYPE_CHECKING:
     from headway.mock.app import MockApp
     from headway.mock.clock import ManualClock
     from headway.mock.config import Foreign, MockConfig, Portal
+    from headway.mock.entries import EntryConfig
     from headway.mock.faults import Fault
     from headway.mock.schema import CustomObject, Property
     from headway.mock.server import Served, aserve, run, serve
 
 __all__ = [
     "CustomObject",
+    "EntryConfig",
     "Fault",
     "Foreign",
     "ManualClock",
@@ -28,9 +30,9 @@ __all__ = [
 ]
 
 _HOMES = {
-    "CustomObject": "schema", "Fault": "faults", "Foreign": "config", "ManualClock": "clock", "MockApp": "app",
-    "MockConfig": "config", "Portal": "config", "Property": "schema", "Served": "server", "aserve": "server",
-    "run": "server", "serve": "server",
+    "CustomObject": "schema", "EntryConfig": "entries", "Fault": "faults", "Foreign": "config", "ManualClock": "clock",
+    "MockApp": "app", "MockConfig": "config", "Portal": "config", "Property": "schema", "Served": "server",
+    "aserve": "server", "run": "server", "serve": "server",
 }  # fmt: skip
 
 

@@ -16,6 +16,9 @@ POST   /_mock/tokens                       {"revoke": "…"} | {"accept": "…"}
 POST   /_mock/properties                   {"object": "companies", "name": "…", "type": "string", "unique": true}
 POST   /_mock/objects                      {"name": "machines"}: one more custom object
 POST   /_mock/reset                        no objects, no counts, full windows; limits, schema and faults stay
+
+The mock of any other catalogue entry has stats, journal, faults, clock, foreign and reset as well, and
+POST   /_mock/limits                       {"daily": 20}: other amounts, by the entry's names of its limits
 """
 
 from __future__ import annotations
@@ -31,7 +34,9 @@ import msgspec
 from headway.errors import UsageError
 from headway.mock.config import parse_window
 from headway.mock.faults import Fault
+from headway.mock.generic import GenericMock
 from headway.mock.hubspot import HubSpotMock
+from headway.mock.platform import Platform
 from headway.mock.replies import MockReply
 from headway.mock.schema import CustomObject, from_official
 from headway.mock.stats import statistics
@@ -44,12 +49,14 @@ Said = Any
 Query = dict[str, str]
 
 
-def administer(mock: HubSpotMock, method: str, path: str, query: str, body: bytes) -> MockReply:
+def administer(mock: Platform, method: str, path: str, query: str, body: bytes) -> MockReply:
     """One admin request."""
     head, _, name = path.removeprefix(PREFIX).strip("/").partition("/")
-    act = _ACTS.get((method, head))
+    acts: dict[tuple[str, str], Callable[[Any, str, Query, Said], MockReply]]
+    acts = _ACTS if isinstance(mock, HubSpotMock) else _SHARED
+    act = acts.get((method, head))
     if act is None:
-        known = sorted({f"{verb} {PREFIX}{each}" for verb, each in _ACTS})
+        known = sorted({f"{verb} {PREFIX}{each}" for verb, each in acts})
         return MockReply(404, {"error": f"no {method} {path}: there is {', '.join(known)}"})
     try:
         said = msgspec.json.decode(body) if body else {}
@@ -59,11 +66,11 @@ def administer(mock: HubSpotMock, method: str, path: str, query: str, body: byte
         return MockReply(400, {"error": f"{type(error).__name__}: {error}"})
 
 
-def _stats(mock: HubSpotMock, _name: str, _query: Query, _said: Said) -> MockReply:
-    return MockReply(200, statistics(mock))
+def _stats(mock: Platform, _name: str, _query: Query, _said: Said) -> MockReply:
+    return MockReply(200, mock.statistics())
 
 
-def _journal(mock: HubSpotMock, _name: str, query: Query, _said: Said) -> MockReply:
+def _journal(mock: Platform, _name: str, query: Query, _said: Said) -> MockReply:
     found = mock.journal.after(int(query.get("after", 0)), int(query.get("limit", 1_000_000)))
     return MockReply(200, {"requests": found})
 
@@ -82,20 +89,21 @@ def _objects(mock: HubSpotMock, name: str, query: Query, _said: Said) -> MockRep
     return MockReply(200, dict(islice(stored, int(query.get("limit", 1_000_000)))))
 
 
-def _faults(mock: HubSpotMock, _name: str, _query: Query, _said: Said) -> MockReply:
+def _faults(mock: Platform, _name: str, _query: Query, _said: Said) -> MockReply:
     return MockReply(200, {"rules": [asdict(rule) for rule in mock.faults.rules]})
 
 
-def _add_faults(mock: HubSpotMock, _name: str, _query: Query, said: Said) -> MockReply:
+def _add_faults(mock: Platform, _name: str, _query: Query, said: Said) -> MockReply:
     rules = [Fault(**each) for each in (said if isinstance(said, list) else [said])]
     for rule in rules:
         mock.faults.add(rule)
     return MockReply(200, {"rules": len(mock.faults.rules)})
 
 
-def _no_faults(mock: HubSpotMock, _name: str, _query: Query, _said: Said) -> MockReply:
+def _no_faults(mock: Platform, _name: str, _query: Query, _said: Said) -> MockReply:
     mock.faults.rules.clear()
-    mock.batches.poisons.clear()
+    if isinstance(mock, HubSpotMock):
+        mock.batches.poisons.clear()
     return MockReply(200, {"rules": 0})
 
 
@@ -108,13 +116,13 @@ def _poison(mock: HubSpotMock, _name: str, _query: Query, said: Said) -> MockRep
     return MockReply(200, {"rules": len(mock.faults.rules)})
 
 
-def _clock(mock: HubSpotMock, _name: str, _query: Query, _said: Said) -> MockReply:
+def _clock(mock: Platform, _name: str, _query: Query, _said: Said) -> MockReply:
     clock = mock.clock
     told = {"monotonic": clock.monotonic(), "wall": clock.wall(), "advanced": getattr(clock, "advanced", 0) / 1e9}
     return MockReply(200, told)
 
 
-def _advance(mock: HubSpotMock, name: str, query: Query, said: Said) -> MockReply:
+def _advance(mock: Platform, name: str, query: Query, said: Said) -> MockReply:
     seconds = float(said["advance"])
     if seconds < 0:
         raise ValueError("a clock goes forward only")
@@ -127,6 +135,15 @@ def _foreign(mock: HubSpotMock, _name: str, _query: Query, said: Said) -> MockRe
     if app is None:
         raise ValueError("this token is not accepted")
     return MockReply(200, {"refused": mock.enforcer.visit(app, int(said["calls"]))})
+
+
+def _visit(mock: Platform, _name: str, _query: Query, said: Said) -> MockReply:
+    return MockReply(200, {"refused": mock.visit(f"Bearer {said['token']}", int(said["calls"]))})
+
+
+def _amounts(mock: GenericMock, _name: str, _query: Query, said: Said) -> MockReply:
+    mock.change({str(name): int(amount) for name, amount in said.items()})
+    return MockReply(200, dict(said))
 
 
 def _limits(mock: HubSpotMock, _name: str, _query: Query, said: Said) -> MockReply:
@@ -161,7 +178,7 @@ def _custom(mock: HubSpotMock, _name: str, _query: Query, said: Said) -> MockRep
     return MockReply(200, made.told(mock.config.portal.portal_id))
 
 
-def _reset(mock: HubSpotMock, _name: str, _query: Query, _said: Said) -> MockReply:
+def _reset(mock: Platform, _name: str, _query: Query, _said: Said) -> MockReply:
     mock.forget()
     return MockReply(200, {})
 
@@ -182,5 +199,18 @@ _ACTS: dict[tuple[str, str], Callable[[HubSpotMock, str, Query, Said], MockReply
     ("POST", "limits"): _limits,
     ("POST", "tokens"): _tokens,
     ("POST", "properties"): _properties,
+    ("POST", "reset"): _reset,
+}
+
+_SHARED: dict[tuple[str, str], Callable[[Any, str, Query, Said], MockReply]] = {
+    ("GET", "stats"): _stats,
+    ("GET", "journal"): _journal,
+    ("GET", "faults"): _faults,
+    ("POST", "faults"): _add_faults,
+    ("DELETE", "faults"): _no_faults,
+    ("GET", "clock"): _clock,
+    ("POST", "clock"): _advance,
+    ("POST", "foreign"): _visit,
+    ("POST", "limits"): _amounts,
     ("POST", "reset"): _reset,
 }

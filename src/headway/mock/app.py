@@ -21,7 +21,7 @@ from headway.mock.admin import PREFIX, administer
 from headway.mock.clock import SECOND, Clock, Stopped
 from headway.mock.config import MockConfig
 from headway.mock.faults import Fault
-from headway.mock.hubspot import Arrived, HubSpotMock
+from headway.mock.platform import Arrival, Config, Platform
 from headway.mock.replies import MockReply, date_header, refuse
 
 __all__ = ["TRANSPORT", "MockApp"]
@@ -50,10 +50,13 @@ class _TooLarge(Exception):
 
 
 class MockApp:
-    """An ASGI application over one mock platform; `mock` is the platform. A test may give it a clock of its own."""
+    """An ASGI application over one mock platform, `mock`: HubSpot by MockConfig, any of the catalogue by EntryConfig.
 
-    def __init__(self, config: MockConfig | None = None, clock: Clock | None = None) -> None:
-        self.mock = HubSpotMock(config, clock)
+    A test may give it a clock of its own.
+    """
+
+    def __init__(self, config: Config | None = None, clock: Clock | None = None) -> None:
+        self.mock: Platform = (config or MockConfig()).platform(clock)
         seed = self.mock.config.seed
         self._before = random.Random(f"arrival-{seed}")
         self._after = random.Random(f"reply-{seed}")
@@ -89,9 +92,10 @@ class MockApp:
         late = delay[1] > 0 or any(each.at == "arrival" for each in faults)
         authorization = next((value for name, value in scope["headers"] if name == b"authorization"), b"")
 
-        def arrive() -> Arrived:
+        def arrive() -> Arrival:
             query = scope["query_string"].decode("latin-1")
-            return self.mock.arrive(method, path, authorization.decode("latin-1"), query)
+            counted: Arrival = self.mock.arrive(method, path, authorization.decode("latin-1"), query)
+            return counted
 
         arrived = None if late else arrive()
         body, reply = await self._read(receive)
@@ -126,10 +130,7 @@ class MockApp:
             if fault.at != "arrival":
                 continue
             if fault.kind == "foreign":
-                token = authorization.decode("latin-1").partition(" ")[2].strip()
-                app = self.mock.enforcer.app(token) if token else None
-                if app is not None:
-                    self.mock.enforcer.visit(app, fault.calls)
+                self.mock.visit(authorization.decode("latin-1"), fault.calls)
                 continue
             if fault.kind in {"slow", "hang"}:
                 await self._wait(fault)
@@ -137,7 +138,7 @@ class MockApp:
                 continue
             self.mock.journal.by_fault[fault.kind] += 1
             if fault.kind == "status":
-                await self._send(send, _instead(fault))
+                await self._send(send, self._instead(fault))
             else:
                 await _reset(scope, receive)
             return False
@@ -145,7 +146,7 @@ class MockApp:
 
     async def _answer(
         self,
-        arrived: Arrived,
+        arrived: Arrival,
         body: bytes,
         reply: MockReply | None,
         faults: tuple[Fault, ...],
@@ -178,7 +179,7 @@ class MockApp:
         else:
             await self._send(send, reply)
 
-    async def _work(self, arrived: Arrived, body: bytes, faults: tuple[Fault, ...]) -> MockReply:
+    async def _work(self, arrived: Arrival, body: bytes, faults: tuple[Fault, ...]) -> MockReply:
         """The real reply or a fault's, with the faults around it; raises _Ended where there is none."""
         if not faults or arrived.refused is not None:  # a call that is over the limit meets nothing behind it
             return self.mock.perform(arrived, body)
@@ -198,7 +199,7 @@ class MockApp:
             if fault.at != stage:
                 continue
             if fault.kind == "status":
-                return _instead(fault)
+                return self._instead(fault)
             if fault.kind in {"slow", "hang"}:
                 await self._wait(fault)
             if fault.kind in {"reset", "reset_after", "hang"}:
@@ -208,16 +209,25 @@ class MockApp:
     async def _wait(self, fault: Fault) -> None:
         await self.mock.clock.sleep(fault.seconds + (self._after.uniform(0, fault.jitter) if fault.jitter else 0.0))
 
+    def _instead(self, fault: Fault) -> MockReply:
+        """A made-up reply in the platform's words for its status."""
+        reply = self.mock.worded(fault.status)
+        if fault.body is not None:
+            reply.body, reply.raw = fault.body, None
+        if fault.retry_after is not None:
+            reply.headers["retry-after"] = fault.retry_after
+        return reply
+
     # -- bytes
 
     def _start(self, reply: MockReply) -> tuple[dict[str, Any], bytes]:
-        data = b"" if reply.body is None else _encode(reply.body)
+        data = reply.raw or (b"" if reply.body is None else _encode(reply.body))
         second = self.mock.clock.wall() // SECOND
         if second != self._dated:
             self._dated, self._date = second, date_header(second).encode()
         headers = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in reply.headers.items()]
         headers += [(b"date", self._date), (b"content-length", b"%d" % len(data))]
-        if reply.body is not None:
+        if reply.body is not None and reply.raw is None:
             headers.append(_JSON)
         return {"type": "http.response.start", "status": reply.status, "headers": headers}, data
 
@@ -245,35 +255,6 @@ class MockApp:
             await self.mock.clock.sleep(fault.seconds / _DRIPS)
             await send({"type": "http.response.body", "body": data[at : at + size], "more_body": True})
         await send({"type": "http.response.body", "body": b""})
-
-
-def _instead(fault: Fault) -> MockReply:
-    """A made-up reply in HubSpot's words for its status."""
-    message, category, more = _WORDS.get(fault.status, ("internal error", "", {}))
-    reply = refuse(fault.status, message, category, **more)
-    if fault.body is not None:
-        reply.body = fault.body
-    if fault.retry_after is not None:
-        reply.headers["retry-after"] = fault.retry_after
-    return reply
-
-
-_WORDS: dict[int, tuple[str, str, dict[str, Any]]] = {
-    401: ("The OAuth token used to make this call expired.", "EXPIRED_AUTHENTICATION", {}),
-    403: ("This access_token does not have proper permissions!", "MISSING_SCOPES", {}),
-    423: ("This resource is locked for the moment. Please wait at least 2 seconds.", "LOCKED", {}),
-    429: (
-        "You have reached your ten_secondly_rolling limit.",
-        "RATE_LIMITS",
-        {"errorType": "RATE_LIMIT", "policyName": "TEN_SECONDLY_ROLLING"},
-    ),
-    477: ("The account is being moved to another data centre. Please try again later.", "MIGRATION_IN_PROGRESS", {}),
-    500: ("internal error", "", {}),
-    502: ("bad gateway", "", {}),
-    503: ("service unavailable", "SERVICE_UNAVAILABLE", {}),
-    504: ("gateway timeout", "", {}),
-    524: ("a timeout occurred", "", {}),
-}
 
 
 async def _lifespan(receive: Receive, send: Send) -> None:

@@ -8,12 +8,16 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 from zoneinfo import ZoneInfo
 
 from headway.errors import UsageError
 from headway.mock.faults import Fault
 from headway.mock.schema import CustomObject, Property
+
+if TYPE_CHECKING:
+    from headway.mock.clock import Clock
+    from headway.mock.hubspot import HubSpotMock
 
 __all__ = ["Foreign", "MockConfig", "Portal", "parse_seconds", "parse_window"]
 
@@ -120,6 +124,12 @@ class MockConfig:
     def without_limits(cls) -> MockConfig:
         """A platform that takes everything at once and keeps only keys: for measuring a client's own speed."""
         return cls(window=None, daily=None, search=None, keep="keys", journal=0)
+
+    def platform(self, clock: Clock | None = None) -> HubSpotMock:
+        """The HubSpot that behaves so."""
+        from headway.mock.hubspot import HubSpotMock
+
+        return HubSpotMock(self, clock)
 
     @property
     def arrival_delay(self) -> tuple[float, float]:

@@ -175,7 +175,24 @@ class HubSpotMock:
             return refuse(400, f"Unable to infer object type from: {name}")
         return MockReply(200, found.told(portal))
 
+    def worded(self, status: int) -> MockReply:
+        """A made-up error with that status, as HubSpot words it."""
+        message, category, more = _WORDS.get(status, ("internal error", "", {}))
+        return refuse(status, message, category, **more)
+
+    def visit(self, authorization: str, calls: int) -> int:
+        """So many calls of another app, now, in the window of this one; says how many were refused."""
+        token = authorization.partition(" ")[2].strip()
+        app = self.enforcer.app(token) if token else None
+        return 0 if app is None else self.enforcer.visit(app, calls)
+
     # -- for tests
+
+    def statistics(self) -> dict[str, Any]:
+        """As GET /_mock/stats."""
+        from headway.mock.stats import statistics
+
+        return statistics(self)
 
     @property
     def write_calls(self) -> int:
@@ -193,6 +210,23 @@ class HubSpotMock:
         self.enforcer.forget()
         self.journal = Journal(self.config.journal)
 
+
+_WORDS: dict[int, tuple[str, str, dict[str, Any]]] = {
+    401: ("The OAuth token used to make this call expired.", "EXPIRED_AUTHENTICATION", {}),
+    403: ("This access_token does not have proper permissions!", "MISSING_SCOPES", {}),
+    423: ("This resource is locked for the moment. Please wait at least 2 seconds.", "LOCKED", {}),
+    429: (
+        "You have reached your ten_secondly_rolling limit.",
+        "RATE_LIMITS",
+        {"errorType": "RATE_LIMIT", "policyName": "TEN_SECONDLY_ROLLING"},
+    ),
+    477: ("The account is being moved to another data centre. Please try again later.", "MIGRATION_IN_PROGRESS", {}),
+    500: ("internal error", "", {}),
+    502: ("bad gateway", "", {}),
+    503: ("service unavailable", "SERVICE_UNAVAILABLE", {}),
+    504: ("gateway timeout", "", {}),
+    524: ("a timeout occurred", "", {}),
+}
 
 _NO_CREDENTIALS = (
     "Authentication credentials not found. This API supports OAuth 2.0 authentication and you can find more details at "

@@ -21,13 +21,17 @@ _rng = random.Random(0)  # correlation ids tell requests apart, no more
 
 @dataclass(slots=True)
 class MockReply:
-    """Status, JSON body (None for empty), extra headers, how many records it wrote, and the policy that refused it."""
+    """Status, JSON body (None for empty), extra headers, how many records it wrote, and the policy that refused it.
+
+    `raw`: a body that is sent as it is, instead of JSON.
+    """
 
     status: int
     body: Any
     headers: dict[str, str] = field(default_factory=dict)
     records: int = 0
     policy: str = ""
+    raw: bytes | None = None
 
 
 class BatchError(msgspec.Struct):

@@ -27,9 +27,7 @@ from uvicorn.server import ServerState
 from headway.errors import UsageError
 from headway.mock.app import TRANSPORT, MockApp
 from headway.mock.clock import Clock
-from headway.mock.config import MockConfig
-from headway.mock.hubspot import HubSpotMock
-from headway.mock.stats import statistics
+from headway.mock.platform import Config
 
 __all__ = ["Served", "aserve", "bind", "run", "serve", "url_of"]
 
@@ -54,10 +52,10 @@ class Served:
     """
 
     url: str
-    mock: HubSpotMock
+    mock: Any  # HubSpotMock by MockConfig, GenericMock by EntryConfig
     _loop: asyncio.AbstractEventLoop = field(repr=False)
 
-    def call(self, act: Callable[[HubSpotMock], T]) -> T:
+    def call(self, act: Callable[[Any], T]) -> T:
         """What `act(mock)` returns, done in the mock's own thread between two requests."""
         if self._loop.is_closed():
             return act(self.mock)
@@ -72,7 +70,8 @@ class Served:
 
     def stats(self) -> dict[str, Any]:
         """As GET /_mock/stats."""
-        return self.call(statistics)
+        told: dict[str, Any] = self.call(lambda mock: mock.statistics())
+        return told
 
 
 def bind(port: int = 0, host: str = "127.0.0.1") -> socket.socket:
@@ -97,14 +96,14 @@ def url_of(listener: socket.socket) -> str:
 
 
 def run(
-    config: MockConfig | None = None,
+    config: Config | None = None,
     listener: socket.socket | None = None,
     on_ready: Callable[[str], None] = lambda _: None,
     *,
     host: str = "127.0.0.1",
     port: int = 0,
     clock: Clock | None = None,
-) -> HubSpotMock:
+) -> Any:
     """Serve until SIGINT or SIGTERM, for the command line; returns the mock with all that it counted.
 
     Listens on `listener` (see `bind`), else on `host` and `port` (0: a free one; UsageError when it is taken).
@@ -128,7 +127,7 @@ def run(
 
 
 @contextmanager
-def serve(config: MockConfig | None = None, *, port: int = 0, clock: Clock | None = None) -> Iterator[Served]:
+def serve(config: Config | None = None, *, port: int = 0, clock: Clock | None = None) -> Iterator[Served]:
     """A mock on a free port of 127.0.0.1, in a thread of its own, for as long as the block runs."""
     listener = bind(port)
     app = MockApp(config, clock)
@@ -168,9 +167,7 @@ def serve(config: MockConfig | None = None, *, port: int = 0, clock: Clock | Non
 
 
 @asynccontextmanager
-async def aserve(
-    config: MockConfig | None = None, *, port: int = 0, clock: Clock | None = None
-) -> AsyncIterator[Served]:
+async def aserve(config: Config | None = None, *, port: int = 0, clock: Clock | None = None) -> AsyncIterator[Served]:
     """As `serve`, for use inside an event loop: the mock runs in the caller's own loop."""
     listener = bind(port)
     app = MockApp(config, clock)
@@ -192,7 +189,7 @@ async def aserve(
 class _Here(Served):
     """Served by the loop that asks: no thread to go to."""
 
-    def call(self, act: Callable[[HubSpotMock], T]) -> T:
+    def call(self, act: Callable[[Any], T]) -> T:
         return act(self.mock)
 
 

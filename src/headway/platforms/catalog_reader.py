@@ -1,177 +1,143 @@
-"""The catalogue: what platforms allow, as data in `catalog/*.toml`, read and checked."""
+"""The catalogue: what platforms allow, as data in `catalog/*.toml` and in files of the user's own, read and checked.
+
+A user adds a platform with one file, `NAME.toml`, in the first of these folders that has it: the one that
+`HEADWAY_PLATFORMS` names, `headway-platforms` in the working directory, `headway/platforms` in the user's
+configuration directory. A user's file goes before a built-in entry of the same name, and says so (`Profile.shadows`).
+"""
 
 from __future__ import annotations
 
-import difflib
+import os
+import sys
 import tomllib
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from fnmatch import fnmatchcase
 from functools import lru_cache
 from importlib.resources import files
+from pathlib import Path
 from typing import Any
 
-from headway.core.limits import Bucket, Concurrency, Limit, Quota, Window
 from headway.errors import UsageError
+from headway.platforms.catalog_schema import check
+from headway.platforms.profile import Cost, LimitEntry, Profile, Rejection, Route, Rule, Tier, nearest
 
-__all__ = ["LimitEntry", "Profile", "Rejection", "Route", "Tier", "load", "nearest", "platforms"]
-
-
-@dataclass(frozen=True, slots=True)
-class LimitEntry:
-    """One limit of a tier. `scope` is "credential" (counted per app or key) or "identity" (per account)."""
-
-    name: str
-    kind: str
-    amount: int
-    scope: str
-    per: float | None = None
-    resets: str | None = None
-    rate: float | None = None
-
-    def limit(self, time_zone: str) -> Limit:
-        """The limit for an account whose midnight is that of `time_zone`."""
-        if self.kind in {"rolling window", "fixed window"}:
-            return Window(self.amount, per=self.per or 1, name=self.name)
-        if self.kind == "bucket":
-            return Bucket(self.rate or self.amount, self.amount, name=self.name)
-        if self.kind == "concurrency":
-            return Concurrency(self.amount, name=self.name)
-        if self.kind == "rolling quota":
-            return Quota(self.amount, per=self.per, name=self.name)
-        return Quota(self.amount, resets=str(self.resets).replace("{time_zone}", time_zone), name=self.name)
+__all__ = ["LimitEntry", "Profile", "Tier", "file_of", "folders", "load", "nearest", "platforms"]
 
 
-@dataclass(frozen=True, slots=True)
-class Tier:
-    """A subscription of a platform, with where its figures come from."""
-
-    name: str
-    title: str
-    limits: tuple[LimitEntry, ...]
-    source: str
-    date: str
-    verified: bool
-
-    def limits_for(self, time_zone: str = "UTC") -> tuple[Limit, ...]:
-        """The limits of an account in that zone."""
-        return tuple(entry.limit(time_zone) for entry in self.limits)
-
-
-@dataclass(frozen=True, slots=True)
-class Rejection:
-    """How a platform says that it refused a call for its rate: by `statuses`, and by codes in the body if `code_at`.
-
-    `code_at` are paths in the JSON body ("*.errorCode": '*' steps through a list), `codes` the codes (a final '*' is
-    any text) with the limit that each names, '' for none. `bare`: only a body that is no JSON refuses.
-    """
-
-    statuses: frozenset[int]
-    code_at: tuple[str, ...] = ()
-    codes: Mapping[str, str] = field(default_factory=dict)
-    bare: bool = False
-    limit: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Route:
-    """Which limits the calls to some paths count against."""
-
-    paths: tuple[str, ...]
-    limits: frozenset[str]
-    methods: frozenset[str] = frozenset()
-
-    def matches(self, path: str, method: str) -> bool:
-        """Whether a call belongs here; '*' in a path is any text."""
-        if self.methods and method.upper() not in self.methods:
-            return False
-        return any(fnmatchcase(path, pattern) for pattern in self.paths)
-
-
-@dataclass(frozen=True, slots=True)
-class Profile:
-    """What a platform allows and how it is reached."""
-
-    platform: str
-    title: str
-    base_url: str
-    token_env: str
-    rate_limit: str
-    batch: int
-    objects: tuple[str, ...]
-    modes: tuple[str, ...]
-    default_tier: str
-    tiers: Mapping[str, Tier]
-    routes: tuple[Route, ...]
-    rejections: tuple[Rejection, ...]
-
-    def tier(self, name: str | None) -> Tier:
-        """A tier by name (None: the default); UsageError names the nearest."""
-        wanted = name or self.default_tier
-        found = self.tiers.get(wanted)
-        if found is None:
-            raise UsageError(f"unknown tier {wanted!r} of {self.title}: {nearest(wanted, self.tiers)}")
-        return found
-
-    def route(self, path: str, method: str = "POST") -> frozenset[str]:
-        """The names of the limits that a call to this path counts against."""
-        bare = path.partition("?")[0]
-        return next((route.limits for route in self.routes if route.matches(bare, method)), frozenset())
-
-
-def nearest(name: str, known: Mapping[str, object] | tuple[str, ...] | list[str]) -> str:
-    """The closest known name as a question, and the list of all, for a message."""
-    close = difflib.get_close_matches(name, list(known), n=1)
-    hint = f"did you mean {close[0]!r}? " if close else ""
-    return f"{hint}there are {', '.join(known)}"
+def folders() -> tuple[Path, ...]:
+    """Where a user's own platforms are looked for, nearest first."""
+    if sys.platform == "win32":
+        base = Path(os.environ.get("APPDATA") or Path.home() / "AppData" / "Roaming")
+    else:
+        base = Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config")
+    named = os.environ.get("HEADWAY_PLATFORMS")
+    first = (Path(named),) if named else ()
+    return (*first, Path("headway-platforms"), base / "headway" / "platforms")
 
 
 def platforms() -> tuple[str, ...]:
-    """The platforms in the catalogue, sorted."""
-    folder = files("headway.platforms") / "catalog"
-    return tuple(sorted(each.name.removesuffix(".toml") for each in folder.iterdir() if each.name.endswith(".toml")))
+    """The platforms in the catalogue, the user's included, sorted."""
+    return tuple(sorted({*_built_in(), *_own()}))
 
 
-@lru_cache(maxsize=64)
+def file_of(platform: str) -> Path:
+    """The file that describes a platform; UsageError for an unknown one."""
+    found = _own().get(platform) or _built_in().get(platform)
+    if found is None:
+        raise UsageError(f"unknown platform {platform!r}: {nearest(platform, platforms())}")
+    return found
+
+
 def load(platform: str) -> Profile:
-    """A platform's profile; UsageError for an unknown one."""
-    known = platforms()
-    if platform not in known:
-        raise UsageError(f"unknown platform {platform!r}: {nearest(platform, known)}")
-    text = (files("headway.platforms") / "catalog" / f"{platform}.toml").read_text(encoding="utf-8")
-    return _profile(tomllib.loads(text))
+    """A platform's profile; UsageError for an unknown one and for a file that is wrong."""
+    path = file_of(platform)
+    own = platform in _own()
+    try:
+        changed = path.stat().st_mtime_ns
+    except OSError as error:
+        raise UsageError(f"{path}: cannot be read: {error.strerror}") from error
+    return _load(path, changed, platform, str(path) if own else "", own and platform in _built_in())
 
 
-def _profile(data: dict[str, Any]) -> Profile:
+@lru_cache(maxsize=256)
+def _load(path: Path, _changed: int, platform: str, origin: str, shadows: bool) -> Profile:
+    try:
+        data = tomllib.loads(path.read_bytes().decode("utf-8-sig"))
+    except OSError as error:
+        raise UsageError(f"{path}: cannot be read: {error.strerror}") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise UsageError(f"{path}: is not TOML: {error}") from error
+    check(data, str(path), platform)
+    return _profile(data, origin, shadows)
+
+
+@lru_cache(maxsize=1)
+def _built_in() -> dict[str, Path]:
+    folder = Path(str(files("headway.platforms") / "catalog"))
+    return {each.stem: each for each in sorted(folder.glob("*.toml"))}
+
+
+def _own() -> dict[str, Path]:
+    found: dict[str, Path] = {}
+    for folder in reversed(folders()):  # nearest last, so that it stays
+        found |= {each.stem: each for each in sorted(folder.glob("*.toml"))}
+    return found
+
+
+def _profile(data: dict[str, Any], origin: str, shadows: bool) -> Profile:
+    batch = data.get("batch", {})
+    rejection = _rejection(data["rejection"])
     return Profile(
         platform=data["platform"],
         title=data["title"],
-        base_url=data["base_url"],
-        token_env=data["token_env"],
-        rate_limit=data["rate_limit"],
-        batch=data["batch"]["records"],
-        objects=tuple(data["objects"]),
-        modes=tuple(data["modes"]),
+        base_url=data.get("base_url", ""),
+        token_env=data.get("token_env", f"{data['platform'].upper().replace('-', '_')}_TOKEN"),
+        rate_limit=data.get("rate_limit", ", ".join(map(str, rejection.statuses))),
+        batch=batch.get("records", 0),
+        objects=tuple(data.get("objects", ())),
+        modes=tuple(data.get("modes", ())),
         default_tier=data["default_tier"],
         tiers={name: _tier(name, tier) for name, tier in data["tiers"].items()},
-        routes=tuple(
-            Route(tuple(route["paths"]), frozenset(route["limits"]), frozenset(route.get("methods", ())))
-            for route in data["routes"]
-        ),
-        rejections=tuple(_rejection(each) for each in data.get("rejections", ())),
-    )
-
-
-def _rejection(data: dict[str, Any]) -> Rejection:
-    return Rejection(
-        statuses=frozenset(data["statuses"]),
-        code_at=tuple(data.get("code_at", ())),
-        codes=data.get("codes", {}),
-        bare=data.get("bare", False),
-        limit=data.get("limit", ""),
+        routes=tuple(_route(route) for route in data.get("routes", ())),
+        hosts=tuple(data["hosts"]),
+        header_dialect=data.get("header_dialect", "none"),
+        header_limit=data.get("header_limit", ""),
+        headers_on_rejection=data.get("headers_on_rejection", True),
+        rejection=rejection,
+        cost=Cost(**data["cost"]) if "cost" in data else None,
+        batch_bytes=batch.get("bytes", 0),
+        batch_source=batch.get("source", ""),
+        note=data.get("note", ""),
+        origin=origin,
+        shadows=shadows,
     )
 
 
 def _tier(name: str, data: dict[str, Any]) -> Tier:
-    limits = tuple(LimitEntry(**entry) for entry in data["limits"])
-    return Tier(name, data["title"], limits, data["source"], str(data["date"]), data["verified"])
+    limits = tuple(LimitEntry(**(entry | _dated(entry))) for entry in data["limits"])
+    return Tier(
+        name, data["title"], limits, data["source"], str(data["date"]), data["verified"],
+        note=data.get("note", ""), without_limits=data.get("without_limits", ""),
+    )  # fmt: skip
+
+
+def _dated(entry: dict[str, Any]) -> dict[str, str]:
+    return {"date": str(entry["date"])} if "date" in entry else {}
+
+
+def _route(data: dict[str, Any]) -> Route:
+    return Route(
+        tuple(data["paths"]), frozenset(data["limits"]), frozenset(data.get("methods", ())), data.get("cost", 1)
+    )
+
+
+def _rejection(data: dict[str, Any]) -> Rejection:
+    rules = tuple(
+        Rule(
+            **{
+                **rule,
+                "statuses": tuple(rule["statuses"]),
+                "equals": tuple(str(each) for each in rule.get("equals", ())),
+            }
+        )
+        for rule in data.get("rules", ())
+    )
+    return Rejection(tuple(data["statuses"]), rules, data.get("retry_after", ""))
