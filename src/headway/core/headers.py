@@ -15,10 +15,10 @@ from email.utils import parsedate_to_datetime
 
 __all__ = ["Remaining", "date_ns", "remaining", "retry_after"]
 
-_WHOLE = re.compile(r"\d{1,15}")
-_SECONDS = re.compile(r"\d{1,9}(?:\.\d{1,9})?")
+_WHOLE = re.compile(r"\d{1,15}", re.ASCII)
+_SECONDS = re.compile(r"\d{1,9}(?:\.\d{1,9})?", re.ASCII)
 _MEMBER = re.compile(r'"(?P<name>[^"]*)"(?P<parameters>(?:\s*;\s*[a-z]+=[^;,]*)*)')
-_PARAMETER = re.compile(r";\s*(?P<key>[a-z]+)=(?P<value>\d{1,15})\b")
+_PARAMETER = re.compile(r";\s*(?P<key>[a-z]+)=(?P<value>\d{1,15})\b", re.ASCII)
 _EPOCH_FROM = 1_000_000_000
 _LONGEST = 400 * 86_400.0
 
