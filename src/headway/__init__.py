@@ -34,13 +34,20 @@ if TYPE_CHECKING:
     from headway.errors import NeverGranted as NeverGranted
     from headway.errors import PermitTimeout as PermitTimeout
     from headway.errors import PlatformError as PlatformError
+    from headway.errors import QueueFull as QueueFull
+    from headway.errors import RateLimited as RateLimited
+    from headway.errors import Rejected as Rejected
     from headway.errors import RunLocked as RunLocked
     from headway.errors import SourceError as SourceError
     from headway.errors import StateVersionError as StateVersionError
+    from headway.errors import Transient as Transient
     from headway.errors import TransportError as TransportError
     from headway.errors import UsageError as UsageError
     from headway.limiter import Limiter as Limiter
     from headway.permit import Permit as Permit
+    from headway.pool.model import DeadTask as DeadTask
+    from headway.pool.model import PoolReport as PoolReport
+    from headway.pool.pool import Pool as Pool
     from headway.runs.report import Plan as Plan
     from headway.runs.report import Report as Report
     from headway.runs.sync import Sync as Sync
@@ -51,6 +58,7 @@ _HOMES = {
     "Bucket": "headway.core.limits",
     "Concurrency": "headway.core.limits",
     "CredentialsError": "headway.errors",
+    "DeadTask": "headway.pool.model",
     "Destination": "headway.accounts.account",
     "ForkedLimiter": "headway.errors",
     "HeadwayError": "headway.errors",
@@ -64,7 +72,12 @@ _HOMES = {
     "PermitTimeout": "headway.errors",
     "Plan": "headway.runs.report",
     "PlatformError": "headway.errors",
+    "Pool": "headway.pool.pool",
+    "PoolReport": "headway.pool.model",
+    "QueueFull": "headway.errors",
     "Quota": "headway.core.limits",
+    "RateLimited": "headway.errors",
+    "Rejected": "headway.errors",
     "Report": "headway.runs.report",
     "RetryPolicy": "headway.core.retry",
     "RunLocked": "headway.errors",
@@ -72,6 +85,7 @@ _HOMES = {
     "StateVersionError": "headway.errors",
     "Sync": "headway.runs.sync",
     "TokenBucket": "headway.core.limits",
+    "Transient": "headway.errors",
     "TransportError": "headway.errors",
     "UsageError": "headway.errors",
     "Window": "headway.core.limits",
@@ -87,6 +101,7 @@ __all__ = [  # plainly sorted
     "Bucket",
     "Concurrency",
     "CredentialsError",
+    "DeadTask",
     "Destination",
     "ForkedLimiter",
     "HeadwayError",
@@ -100,7 +115,12 @@ __all__ = [  # plainly sorted
     "PermitTimeout",
     "Plan",
     "PlatformError",
+    "Pool",
+    "PoolReport",
+    "QueueFull",
     "Quota",
+    "RateLimited",
+    "Rejected",
     "Report",
     "RetryPolicy",
     "RunLocked",
@@ -108,6 +128,7 @@ __all__ = [  # plainly sorted
     "StateVersionError",
     "Sync",
     "TokenBucket",
+    "Transient",
     "TransportError",
     "UsageError",
     "Window",

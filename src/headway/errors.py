@@ -13,6 +13,10 @@ HeadwayError
 ├── LimiterClosed              the caller: a permit asked of a limiter that was closed
 ├── TransportError             the network: no reply to a call; says whether it was sent     (exit 5)
 ├── PlatformError              the platform: a reply that makes no sense where one was needed (exit 5)
+├── RateLimited                a pool's handler: refused for its rate; costs the task nothing
+├── Transient                  a pool's handler: a failure that may pass; costs a retry
+├── Rejected                   a pool's handler: the task itself is at fault; a dead letter at once
+├── QueueFull                  a pool: no room for a task, or not within the time asked for
 ├── StaleClaim                 us: records that another worker has taken over meanwhile; nothing was written
 └── LedgerError                us: a run whose books do not balance                          (exit 1)
 
@@ -33,10 +37,14 @@ __all__ = [
     "NeverGranted",
     "PermitTimeout",
     "PlatformError",
+    "QueueFull",
+    "RateLimited",
+    "Rejected",
     "RunLocked",
     "SourceError",
     "StaleClaim",
     "StateVersionError",
+    "Transient",
     "TransportError",
     "UsageError",
 ]
@@ -123,6 +131,42 @@ class PlatformError(HeadwayError):
     """A reply that makes no sense where one was needed (identity, schema)."""
 
     exit_code = 5
+
+
+class RateLimited(HeadwayError):
+    """Raised by a pool's handler: the platform refused the call for its rate. The task goes again and loses no retry.
+
+    `retry_after` is what the platform asked for, in seconds (None: it did not say); `limit` names the limiter's limit
+    that was hit ('' for the whole account).
+    """
+
+    exit_code = 5
+
+    def __init__(self, message: str = "", *, retry_after: float | None = None, limit: str = "") -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+        self.limit = limit
+
+
+class Transient(HeadwayError):
+    """Raised by a pool's handler: a failure that may pass (5xx, no reply). The task goes again, `max_retries` times.
+
+    `retry_after`: seconds that the platform asked to wait; the back-off never undercuts them.
+    """
+
+    exit_code = 5
+
+    def __init__(self, message: str = "", *, retry_after: float | None = None) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+
+
+class Rejected(HeadwayError):
+    """Raised by a pool's handler: the task itself is at fault, and is a dead letter at once."""
+
+
+class QueueFull(HeadwayError):
+    """A task submitted to a pool that has no room for it, or had none within the time asked for; it was not taken."""
 
 
 class StaleClaim(HeadwayError):
