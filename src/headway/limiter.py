@@ -48,6 +48,11 @@ class Limiter:
     Raises UsageError for anything that makes no sense, at construction.
     """
 
+    __slots__ = (
+        "__weakref__", "_alarm", "_clock", "_closed", "_forked", "_gate", "_linger", "_lock", "_membership", "_now",
+        "_observer", "_rejections", "name",
+    )  # fmt: skip
+
     def __init__(
         self,
         *limits: Limit,

@@ -36,3 +36,31 @@ def test_the_hubspot_sdk_in_many_threads_is_never_refused(tmp_path, monkeypatch)
     assert stats["rate_limited"] == 0
     assert stats["most_in_any_window"] <= 250
     assert stats["objects"] == {"contacts": CALLS}
+
+
+def test_no_second_at_the_server_holds_more_than_the_limit_after_idling_bursts_and_reconnects(tmp_path):
+    import threading
+    import time
+
+    import httpx2
+
+    limiter = headway.Limiter(headway.Window(50, per=1.0))
+    with serve(MockConfig(window=(50, 1.0), jitter=0.03)) as mock:
+
+        def burst(calls: int) -> None:
+            # A client of its own each time: every burst opens connections anew.
+            with httpx2.Client(transport=headway.adapt(limiter).transport()) as client:
+                for _ in range(calls):
+                    client.get(mock.url + "/crm/v3/properties/contacts", headers={"authorization": "Bearer pat-x"})
+
+        for calls, idle in ((15, 0.7), (10, 0.0), (15, 1.3), (10, 0.2)):
+            threads = [threading.Thread(target=burst, args=(calls,)) for _ in range(6)]
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join()
+            time.sleep(idle)
+        stats = mock.stats()
+    assert stats["requests"] == 300
+    assert stats["rate_limited"] == 0
+    assert stats["most_arrivals_in_any_window"] <= 50

@@ -1,0 +1,102 @@
+"""Four processes on one SQLite state, one of them killed with SIGKILL, again and again: exact, and how many round trips.
+
+    python benchmarks/shared.py [--repeats 100]
+
+Every process notes the instant of each call in a file as it sends it; afterwards no second of the machine's monotonic
+clock may hold more than the window's amount, nor the day more than the quota. Ends with 1 if one did.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import random
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+AMOUNT, PER, QUOTA = 200, 1.0, 700
+STEADY = 20.0
+
+WORKER = f"""
+import os, sys, time
+from headway import Limiter, PermitTimeout, Quota, Window
+from headway.state.sqlite_keeper import SQLiteKeeper
+out = os.open(sys.argv[2], os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+plain = SQLiteKeeper.exchange
+def exchange(self, requests):
+    os.write(out, b"trip\\n")
+    return plain(self, requests)
+SQLiteKeeper.exchange = exchange
+limiter = Limiter(Window({AMOUNT}, per={PER}), Quota(int(sys.argv[3])), state=sys.argv[1], name="a", fresh=True,
+                  ttl=float(sys.argv[4]), linger=0.2)
+until = time.monotonic() + float(sys.argv[5])
+try:
+    while time.monotonic() < until:
+        permit = limiter.acquire(timeout=3)
+        os.write(out, b"%d\\n" % time.monotonic_ns())
+        time.sleep(0.004)
+        permit.settle()
+except PermitTimeout:
+    pass
+limiter.close()
+"""
+
+
+def most_in_any(stamps: list[int], per: int) -> int:
+    stamps.sort()
+    best = start = 0
+    for end, stamp in enumerate(stamps):
+        while stamp - stamps[start] >= per:
+            start += 1
+        best = max(best, end - start + 1)
+    return best
+
+
+def together(
+    folder: str, quota: int, ttl: float, seconds: float, kill_after: float | None
+) -> tuple[int, int, int, float]:
+    """(most in any window, calls, trips, seconds) of four processes at work."""
+    began = time.monotonic()
+    given = [str(quota), str(ttl), str(seconds)]
+    running = [
+        subprocess.Popen([sys.executable, "-c", WORKER, f"{folder}/limits.db", f"{folder}/out{i}", *given])
+        for i in range(4)
+    ]
+    if kill_after is not None:
+        time.sleep(kill_after)
+        running[0].kill()
+    for each in running:
+        each.wait(120)
+    taken = time.monotonic() - began
+    lines = [line for file in Path(folder).glob("out*") for line in file.read_text().split()]
+    stamps = [int(line) for line in lines if line != "trip"]
+    return most_in_any(stamps, int(PER * 1e9)), len(stamps), len(lines) - len(stamps), taken
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--repeats", type=int, default=100)
+    results = []
+    for number in range(parser.parse_args().repeats):
+        with tempfile.TemporaryDirectory() as folder:
+            results.append(together(folder, QUOTA, 0.9, 60.0, random.Random(number).uniform(0.5, 2.5)))
+    most = max(each[0] for each in results)
+    calls = [each[1] for each in results]
+    print(f"{len(results)} repeats with a kill -9 each, {os.cpu_count()} cores")
+    print(
+        f"most calls in any {PER:g} s: {most} of {AMOUNT}; calls of the quota of {QUOTA}: {min(calls)} to {max(calls)}"
+    )
+    with tempfile.TemporaryDirectory() as folder:
+        top, count, trips, seconds = together(folder, 40_000, 6.0, STEADY, None)
+    print(
+        f"steady for {STEADY:g} s: most {top} of {AMOUNT}, {count / seconds:.0f} calls/s, "
+        f"{trips / count:.3f} round trips a call (bar 0.15), {trips / seconds / 4:.2f} a second and process (bar 0.5)"
+    )
+    sys.exit(most > AMOUNT or top > AMOUNT or max(calls) > QUOTA)
+
+
+if __name__ == "__main__":
+    main()
