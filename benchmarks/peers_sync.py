@@ -49,7 +49,7 @@ from airbyte_cdk.sources.streams.call_rate import HttpAPIBudget, HttpRequestMatc
 from airbyte_cdk.sources.streams.http.http_client import HttpClient
 logging.disable(logging.CRITICAL)
 policy = MovingWindowCallRatePolicy([Rate(100, datetime.timedelta(seconds=10))], [HttpRequestMatcher()])
-client = HttpClient("hub", logging.getLogger("x"), api_budget=HttpAPIBudget([policy]))
+client = HttpClient("hub", logging.getLogger("x"), api_budget=HttpAPIBudget(policies=[policy]))
 def send(start):
     inputs = [{"id": f"a{i}@example.com", "idProperty": "email", "properties": {"firstname": "Ada"}} for i in range(start, start + 100)]
     client.send_request("POST", sys.argv[1] + "/crm/v3/objects/contacts/batch/upsert", request_kwargs={},
