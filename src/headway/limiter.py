@@ -101,7 +101,8 @@ class Limiter:
         limits: Iterable[str] | None = None,
     ) -> PermitRequest:
         """A context manager, `with` or `async with`, that takes a permit and settles it; see `acquire`."""
-        return PermitRequest(self, cost, priority, timeout, _names(limits))
+        names = None if limits is None else frozenset(limits)
+        return PermitRequest(self, cost, priority, timeout, names)
 
     def try_acquire(
         self, cost: int = 1, *, priority: str = "bulk", limits: Iterable[str] | None = None
@@ -287,7 +288,7 @@ class Limiter:
             way, granted = permit._way, permit._granted
             if isinstance(way, Ticket):
                 return way
-            permit._granted = -1
+            permit._granted = -1  # over already, if another thread was first: the gate makes a ticket that is
             ticket = permit._way = self._gate.from_express(way, granted)
             return ticket
 

@@ -97,24 +97,21 @@ class Permit:
 
     def settle(self, cost: int | None = None) -> None:
         """The reply is there, whatever it says; `cost` is what the call cost, if it was only estimated before."""
-        if self._granted >= 0 and cost is None:
+        if cost is None and self._granted >= 0:
             desk = self._desk
             with desk._lock:
-                if self._granted < 0:
+                express = desk._gate.express
+                # Another way, or none, by now: somebody waits, or the limits are counted differently. The ticket knows.
+                if express is not None and express is self._way and self._granted >= 0:
+                    self._granted = -1
+                    window = express.only
+                    if window is None:
+                        express.settle(desk._now())
+                    else:
+                        window.in_flight -= 1
+                        window.ring.append(desk._now() + window.span)
                     return
-                self._granted = -1
-                way = self._way
-                now = desk._now()
-                window = way.only  # type: ignore[union-attr]
-                if window is None:
-                    way.settle(now)  # type: ignore[union-attr]
-                else:
-                    window.in_flight -= 1
-                    window.ring.append(now + window.span)
-                waiting = desk._gate._waiting
-            if waiting:
-                desk._poll()
-        elif not self.over:
+        if not self.over:
             self._desk.settle(self._ticket, cost)
 
     def lose(self) -> None:
@@ -196,10 +193,18 @@ class PermitRequest:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> Literal[False]:
         assert self._permit is not None
-        self._permit._leave(error)
+        if error is None:
+            self._permit.settle()
+        else:
+            self._permit._leave(error)
         return False
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> Literal[False]:
-        return self.__exit__(kind, error, trace)
+        assert self._permit is not None
+        if error is None:
+            self._permit.settle()
+        else:
+            self._permit._leave(error)
+        return False

@@ -97,6 +97,11 @@ def usable(amount: int, share: float, reserve: int) -> int:
 class Gate:
     """The limits of one account and the calls that wait for them. Not safe under threads: limiter.py holds the lock."""
 
+    __slots__ = (
+        "_by_request", "_lanes", "_seq", "_since_lower", "_waiting", "adaptive", "express", "meters", "paused_until",
+        "reserve", "share", "smooth",
+    )  # fmt: skip
+
     def __init__(
         self, limits: Iterable[Limit] = (), *, share: float = 1.0, reserve: int = 0, pacing: str | None = None
     ) -> None:
@@ -113,8 +118,8 @@ class Gate:
         self.adaptive: tuple[AdaptiveMeter, ...] = ()
         self.express: Express | None = None
         self.paused_until = 0
-        self._lanes: dict[tuple[frozenset[str], int], _Lane] = {}
-        self._by_request: dict[tuple[object, str], _Lane] = {}
+        self._lanes: list[_Lane] = []
+        self._by_request: dict[str | tuple[frozenset[str], str], _Lane] = {}  # a priority alone: all limits
         self._seq = 0
         self._waiting = 0
         self._since_lower = 0
@@ -150,7 +155,7 @@ class Gate:
         """(limits, tickets waiting, their cost) for every lane that waits."""
         return [
             (lane.names, len(lane.queue), sum(ticket.cost for ticket in lane.queue))
-            for lane in self._lanes.values()
+            for lane in self._lanes
             if lane.queue
         ]
 
@@ -184,27 +189,32 @@ class Gate:
         return ticket
 
     def from_express(self, express: Express, granted: int) -> Ticket:
-        """The ticket of a call that went the express way at `granted`, for whatever needs more than its end."""
-        lane = self._by_request.get((None, "bulk")) or self._open_lane((None, "bulk"))
+        """The ticket of a call that went the express way at `granted`, for whatever needs more than its end.
+
+        A negative `granted` is a call that is over.
+        """
+        lane = self._by_request.get("bulk") or self._open_lane(None, "bulk")
         meters = tuple(meter for meter in lane.meters if meter in express.meters)
         if len(meters) != len(lane.meters):  # a limit was added since: the call does not count there
             lane = _Lane(frozenset(meter.name for meter in meters), meters, lane.rank)
         self._seq += 1
         ticket = Ticket(lane, 1, self._seq)
         ticket.grants = [Grant(meter.generation, 1, granted) for meter in meters]
-        ticket.stage = Stage.IN_FLIGHT
+        ticket.stage = Stage.IN_FLIGHT if granted >= 0 else Stage.OVER
         return ticket
 
     def _ticket(self, cost: int, priority: str, limits: Iterable[str] | None) -> Ticket:
-        key = (limits if limits is None or isinstance(limits, frozenset) else frozenset(limits), priority)
-        lane = self._by_request.get(key) or self._open_lane(key)
+        if limits is None:
+            lane = self._by_request.get(priority) or self._open_lane(None, priority)
+        else:
+            wanted = frozenset(limits)
+            lane = self._by_request.get((wanted, priority)) or self._open_lane(wanted, priority)
         if cost != 1:
             self._check_cost(lane, cost)
         self._seq += 1
         return Ticket(lane, cost, self._seq)
 
-    def _open_lane(self, key: tuple[frozenset[str] | None, str]) -> _Lane:
-        wanted, priority = key
+    def _open_lane(self, wanted: frozenset[str] | None, priority: str) -> _Lane:
         rank = PRIORITIES.get(priority)
         if rank is None:
             raise UsageError(f"unknown priority {priority!r}: one of {', '.join(PRIORITIES)}")
@@ -212,11 +222,12 @@ class Gate:
         unknown = sorted(names - self.meters.keys())
         if unknown:
             raise UsageError(f"no limit is named {unknown[0]!r}: there are {', '.join(sorted(self.meters)) or 'none'}")
-        lane = self._lanes.get((names, rank))
+        lane = next((lane for lane in self._lanes if lane.rank == rank and lane.names == names), None)
         if lane is None:
             meters = tuple(meter for name, meter in self.meters.items() if name in names)
-            lane = self._lanes[names, rank] = _Lane(names, meters, rank)
-        self._by_request[key] = lane
+            lane = _Lane(names, meters, rank)
+            self._lanes.append(lane)
+        self._by_request[priority if wanted is None else (wanted, priority)] = lane
         return lane
 
     def _check_cost(self, lane: _Lane, cost: int) -> None:
@@ -246,7 +257,7 @@ class Gate:
         """The head to grant now, or the earliest instant at which a head may fit."""
         if not self._waiting:
             return None, None
-        heads = [lane.queue[0] for lane in self._lanes.values() if lane.queue]
+        heads = [lane.queue[0] for lane in self._lanes if lane.queue]
         if now < self.paused_until:
             return None, self.paused_until
         self._mark_crowds(heads)
@@ -320,8 +331,8 @@ class Gate:
     def drop_waiting(self) -> list[Ticket]:
         """Take every waiting ticket out of the queue: nobody will be granted any more."""
         self.express = None
-        dropped = [ticket for lane in self._lanes.values() for ticket in lane.queue]
-        for lane in self._lanes.values():
+        dropped = [ticket for lane in self._lanes for ticket in lane.queue]
+        for lane in self._lanes:
             lane.queue.clear()
         for ticket in dropped:
             ticket.stage = Stage.OVER

@@ -170,8 +170,10 @@ class PlacesMeter(Meter):
         if not heap:
             at = self.head + missing - 1
             return self.ring[at] if at < len(self.ring) else None
-        if self.head == len(self.ring) and heap[0][2] >= missing and heap[0][3] is None:
-            return heap[0][0]
+        if heap[0][3] is None:
+            alone = self.head == len(self.ring)
+            if missing == 1 or (alone and heap[0][2] >= missing):
+                return heap[0][0] if alone else min(heap[0][0], self.ring[self.head])
         return self._when_freed(missing)
 
     @property
@@ -307,6 +309,8 @@ class WindowMeter(PlacesMeter):
         elif self.slot and self._heap and self._heap[-1][0] == at + self.per + self.guard:
             last, seq, count, nobody = self._heap[-1]
             self._heap[-1] = (last, seq, count + grant.cost, nobody)
+        elif lost:
+            self.push(at + self.per + self.guard, grant.cost)  # far out of order: the ring would stand still behind it
         else:
             self.cool(at + self.per + self.guard, grant.cost)
 
