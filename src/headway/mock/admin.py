@@ -52,15 +52,19 @@ Query = dict[str, str]
 def administer(mock: Platform, method: str, path: str, query: str, body: bytes) -> MockReply:
     """One admin request."""
     head, _, name = path.removeprefix(PREFIX).strip("/").partition("/")
-    acts: dict[tuple[str, str], Callable[[Any, str, Query, Said], MockReply]]
-    acts = _ACTS if isinstance(mock, HubSpotMock) else _SHARED
-    act = acts.get((method, head))
-    if act is None:
-        known = sorted({f"{verb} {PREFIX}{each}" for verb, each in acts})
+    shared: dict[tuple[str, str], Callable[[Any, str, Query, Said], MockReply]]
+    shared = _ACTS if isinstance(mock, HubSpotMock) else _SHARED
+    own = mock.acts.get((method, head))
+    act = shared.get((method, head))
+    if act is None and own is None:
+        known = sorted({f"{verb} {PREFIX}{each}" for verb, each in (*shared, *mock.acts)})
         return MockReply(404, {"error": f"no {method} {path}: there is {', '.join(known)}"})
     try:
         said = msgspec.json.decode(body) if body else {}
         asked = {key: values[-1] for key, values in parse_qs(query).items()}
+        if own is not None:
+            return own(name, asked, said)
+        assert act is not None
         return act(mock, name, asked, said)
     except (msgspec.DecodeError, UnicodeDecodeError, KeyError, TypeError, ValueError, UsageError) as error:
         return MockReply(400, {"error": f"{type(error).__name__}: {error}"})

@@ -57,6 +57,8 @@ class GenericMock:
 
     def __init__(self, config: EntryConfig, clock: Clock | None = None) -> None:
         self.config = config
+        self.url = ""
+        self.acts: dict[tuple[str, str], Any] = {}
         self.clock: Clock = clock or SystemClock()
         self.data = read_entry(config.entry)
         self.limits = tier_of(self.data, config.tier)

@@ -46,6 +46,8 @@ class HubSpotMock:
 
     def __init__(self, config: MockConfig | None = None, clock: Clock | None = None) -> None:
         self.config = config = config or MockConfig()
+        self.url = ""
+        self.acts: dict[tuple[str, str], Any] = {}
         self.clock: Clock = clock or SystemClock()
         self.faults = Faults(config.seed)
         for rule in config.faults:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
 from headway.mock.clock import Clock
@@ -52,6 +53,11 @@ class Platform(Protocol):
     clock: Clock
     faults: Faults
     journal: Journal
+    url: str  # where it is served, for replies that hold addresses; '' while it is not
+
+    @property
+    def acts(self) -> Mapping[tuple[str, str], Callable[[str, dict[str, str], Any], MockReply]]:
+        """What its admin API does beside what all have: (method, name) → f(rest of the path, query, JSON said)."""
 
     def arrive(self, method: str, path: str, authorization: str, query: str = "") -> Any:
         """Count one call now; an Arrival."""

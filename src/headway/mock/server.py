@@ -111,7 +111,7 @@ def run(
     """
     listener = listener or bind(port, host)
     app = MockApp(config, clock)
-    url = url_of(listener)
+    url = app.mock.url = url_of(listener)
 
     async def main() -> None:
         stop = asyncio.Event()
@@ -149,7 +149,7 @@ def serve(config: Config | None = None, *, port: int = 0, clock: Clock | None = 
         finally:
             ready.set()
 
-    url = url_of(listener)
+    url = app.mock.url = url_of(listener)
     thread = threading.Thread(target=work, name="headway-mock")
     thread.start()
     ready.wait()
@@ -172,7 +172,7 @@ async def aserve(config: Config | None = None, *, port: int = 0, clock: Clock | 
     listener = bind(port)
     app = MockApp(config, clock)
     stop, ready = asyncio.Event(), asyncio.Event()
-    url = url_of(listener)
+    url = app.mock.url = url_of(listener)
     task = asyncio.create_task(_serve(app, listener, stop, ready.set))
     waiting = asyncio.create_task(ready.wait())
     try:
