@@ -14,7 +14,8 @@ import asyncio
 import os
 import threading
 import weakref
-from collections.abc import Iterable, Mapping
+from collections import deque
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import TracebackType
@@ -22,8 +23,9 @@ from typing import Literal, Self
 
 from headway.clock import Clock, SystemClock
 from headway.core.adapt import Pause, Rejections, learn, learn_date
-from headway.core.gate import Gate, Stage, Ticket
-from headway.core.headers import date_ns, remaining
+from headway.core.express import Express
+from headway.core.gate import Cost, Gate, Stage, Ticket
+from headway.core.headers import Remaining, date_ns, remaining
 from headway.core.limits import SECOND, Limit, nanoseconds
 from headway.core.status import LimitStatus, status_of
 from headway.errors import ForkedLimiter, LimiterClosed, PermitTimeout, UsageError
@@ -49,8 +51,8 @@ class Limiter:
     """
 
     __slots__ = (
-        "__weakref__", "_alarm", "_clock", "_closed", "_forked", "_gate", "_linger", "_lock", "_membership", "_now",
-        "_observer", "_rejections", "name",
+        "__weakref__", "_alarm", "_clock", "_closed", "_dropped", "_forked", "_gate", "_linger", "_lock", "_membership",
+        "_now", "_observer", "_rejections", "name",
     )  # fmt: skip
 
     def __init__(
@@ -81,6 +83,7 @@ class Limiter:
         self._alarm = Alarm(self._clock, self._poll)
         self._closed = False
         self._forked = False
+        self._dropped: deque[Ticket | Express] = deque()
         self._membership: Membership | None = None
         if state is not None:
             self._membership = Membership(
@@ -94,7 +97,7 @@ class Limiter:
 
     def permit(
         self,
-        cost: int = 1,
+        cost: Cost = 1,
         *,
         priority: str = "bulk",
         timeout: float | None = None,
@@ -105,19 +108,19 @@ class Limiter:
         return PermitRequest(self, cost, priority, timeout, names)
 
     def try_acquire(
-        self, cost: int = 1, *, priority: str = "bulk", limits: Iterable[str] | None = None
+        self, cost: Cost = 1, *, priority: str = "bulk", limits: Iterable[str] | None = None
     ) -> Permit | None:
         """A permit if one is to be had now and nobody waits for it, else None."""
         ticket = self._take(cost, priority, _names(limits))
         if ticket is None and self._membership is not None and self._membership.lacking():
             # The places are the keeper's to lend: ask once, which takes a few milliseconds.
-            self._membership.refresh(cost, 0.5)
+            self._membership.refresh(cost if isinstance(cost, int) else max(cost.values(), default=1), 0.5)
             ticket = self._take(cost, priority, _names(limits))
         return None if ticket is None else Permit(self, ticket)
 
     def acquire(
         self,
-        cost: int = 1,
+        cost: Cost = 1,
         *,
         priority: str = "bulk",
         timeout: float | None = None,
@@ -125,8 +128,9 @@ class Limiter:
     ) -> Permit:
         """Wait in this thread for a permit.
 
-        `cost` in the limits' units, `priority` "interactive", "bulk" or "replay", `timeout` in seconds, `limits` the
-        names of those that apply (default: all). Raises PermitTimeout (at once, if it can be told now), NeverGranted,
+        `cost` in the limits' units, or by limit ({"tokens": 10}: 1 of the others); `priority` "interactive", "bulk" or
+        "replay"; `timeout` in seconds; `limits` the names of those that apply (default: all). Raises PermitTimeout (at
+        once, if it can be told now), NeverGranted,
         LimiterClosed.
         """
         express = self._gate.express
@@ -161,7 +165,7 @@ class Limiter:
 
     async def acquire_async(  # noqa: C901  # the express way stands in line: a call would cost what it saves
         self,
-        cost: int = 1,
+        cost: Cost = 1,
         *,
         priority: str = "bulk",
         timeout: float | None = None,  # noqa: ASYNC109  # the same signature as in threads, and refused at once
@@ -204,16 +208,19 @@ class Limiter:
                 alarm.cancel()
         return self._collect(ticket, timeout, woken=ticket.stage is not Stage.WAITING)
 
-    def _take(self, cost: int, priority: str, names: frozenset[str] | None) -> Ticket | None:
+    def _take(self, cost: Cost, priority: str, names: frozenset[str] | None) -> Ticket | None:
         clock = self._clock
         with self._lock:
             if self._closed or self._forked:
                 self._refuse()
-            return self._gate.try_take(clock.monotonic_ns(), clock.wall_ns(), cost, priority, names)
+            now, wall = clock.monotonic_ns(), clock.wall_ns()
+            if self._dropped:
+                self._bury_dropped(now, wall)
+            return self._gate.try_take(now, wall, cost, priority, names)
 
     def _queue(
         self,
-        cost: int,
+        cost: Cost,
         priority: str,
         timeout: float | None,
         names: frozenset[str] | None,
@@ -269,7 +276,10 @@ class Limiter:
         with self._lock:
             if self._closed:
                 return
-            poll = self._gate.poll(clock.monotonic_ns(), clock.wall_ns())
+            now, wall = clock.monotonic_ns(), clock.wall_ns()
+            if self._dropped:
+                self._bury_dropped(now, wall)
+            poll = self._gate.poll(now, wall)
             waiting = self._gate.waiting
             self._alarm.set_for_threads(poll.wake)
         for ticket in poll.granted:
@@ -297,7 +307,7 @@ class Limiter:
         with self._lock:
             self._gate.stamp(ticket, self._clock.monotonic_ns())
 
-    def settle(self, ticket: Ticket, cost: int | None) -> None:
+    def settle(self, ticket: Ticket, cost: Cost | None) -> None:
         """See `Permit.settle`."""
         self._end(ticket, 0, cost)
 
@@ -305,7 +315,7 @@ class Limiter:
         """See `Permit.lose`."""
         self._end(ticket, self._linger, None)
 
-    def _end(self, ticket: Ticket, lost: int, cost: int | None) -> None:
+    def _end(self, ticket: Ticket, lost: int, cost: Cost | None) -> None:
         clock = self._clock
         with self._lock:
             now, wall = clock.monotonic_ns(), clock.wall_ns()
@@ -318,6 +328,24 @@ class Limiter:
         elif scarce and self._membership is not None:
             self._membership.nudge()
 
+    def drop(self, permit: Ticket | Express) -> None:
+        """A permit was forgotten: its call lingers.
+
+        The garbage collector calls this, and may have interrupted whoever holds the lock in this very thread: then the
+        next poll does it.
+        """
+        self._dropped.append(permit)
+        if self._lock.acquire(blocking=False):
+            self._lock.release()
+            self._poll()
+
+    def _bury_dropped(self, now: int, wall: int) -> None:
+        """The lock is held."""
+        while self._dropped:
+            dropped = self._dropped.popleft()
+            ticket = dropped if isinstance(dropped, Ticket) else self._gate.from_express(dropped, now)
+            self._gate.settle(ticket, now, wall, lost=self._linger)
+
     def cancel(self, ticket: Ticket) -> None:
         """See `Permit.cancel`."""
         with self._lock:
@@ -329,14 +357,20 @@ class Limiter:
     def observe(self, ticket: Ticket, status: int, headers: Mapping[str, str]) -> None:
         """See `Permit.observe`."""
         clock = self._clock
+        lowered = {name.lower(): value for name, value in headers.items()}
         with self._lock:
-            now, wall = clock.monotonic_ns(), clock.wall_ns()
             if ticket.grants and status < 400:
                 self._rejections.delivered(ticket.grants[0].granted)
-            lowered = {name.lower(): value for name, value in headers.items()}
-            learn_date(ticket, date_ns(lowered), now)
+            learn_date(ticket, date_ns(lowered), clock.monotonic_ns())
+        self.learn(ticket, remaining(lowered, clock.wall_ns()))
+
+    def learn(self, ticket: Ticket, said: Sequence[Remaining]) -> None:
+        """See `Permit.learn`."""
+        clock = self._clock
+        with self._lock:
+            now, wall = clock.monotonic_ns(), clock.wall_ns()
             refuted: list[str] = []
-            heard = learn(self._gate, ticket, remaining(lowered, wall), now, wall, refuted)
+            heard = learn(self._gate, ticket, said, now, wall, refuted)
             if self._membership is not None and heard:
                 self._membership.heard(heard)
         if heard and self._membership is not None:

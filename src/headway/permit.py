@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
 from typing import Literal, Protocol, Self
 
 from headway.core.express import Express
-from headway.core.gate import Gate, Stage, Ticket
+from headway.core.gate import Cost, Gate, Stage, Ticket
+from headway.core.headers import Remaining
 
 __all__ = ["Permit", "PermitRequest", "lost_without_reply"]
 
@@ -40,14 +41,16 @@ class _Desk(Protocol):
     def ticket_of(self, permit: Permit) -> Ticket: ...
 
     def stamp(self, ticket: Ticket) -> None: ...
-    def settle(self, ticket: Ticket, cost: int | None) -> None: ...
+    def settle(self, ticket: Ticket, cost: Cost | None) -> None: ...
     def lose(self, ticket: Ticket) -> None: ...
+    def drop(self, permit: Ticket | Express) -> None: ...
+    def learn(self, ticket: Ticket, said: Sequence[Remaining]) -> None: ...
     def cancel(self, ticket: Ticket) -> None: ...
     def observe(self, ticket: Ticket, status: int, headers: Mapping[str, str]) -> None: ...
     def reject(self, ticket: Ticket | None, limit: str, retry_after: float | None) -> float: ...
     def acquire(
         self,
-        cost: int = 1,
+        cost: Cost = 1,
         *,
         priority: str = "bulk",
         timeout: float | None = None,
@@ -55,7 +58,7 @@ class _Desk(Protocol):
     ) -> Permit: ...
     async def acquire_async(
         self,
-        cost: int = 1,
+        cost: Cost = 1,
         *,
         priority: str = "bulk",
         timeout: float | None = None,  # noqa: ASYNC109  # refused at once where it can be told, see Limiter
@@ -95,8 +98,8 @@ class Permit:
         if not self.over:
             self._desk.stamp(self._ticket)
 
-    def settle(self, cost: int | None = None) -> None:
-        """The reply is there, whatever it says; `cost` is what the call cost, if it was only estimated before."""
+    def settle(self, cost: Cost | None = None) -> None:
+        """The reply is there, whatever it says; `cost`: what it cost, maybe by limit, if that was estimated."""
         if cost is None and self._granted >= 0:
             desk = self._desk
             with desk._lock:
@@ -129,6 +132,11 @@ class Permit:
         if not self.over:
             self._desk.observe(self._ticket, status, headers)
 
+    def learn(self, said: Sequence[Remaining]) -> None:
+        """Learn from what a reply's body says is left of limits. Call it before `settle`."""
+        if said and not self.over:
+            self._desk.learn(self._ticket, said)
+
     def rejected(self, limit: str = "", retry_after: float | None = None) -> float:
         """The reply refused the call for its rate: pauses the limit it names; returns seconds of the pause."""
         return self._desk.reject(None if self.over else self._ticket, limit, retry_after)
@@ -159,7 +167,7 @@ class Permit:
 
     def __del__(self) -> None:
         if self._granted >= 0 or (type(self._way) is Ticket and self._way.stage is Stage.IN_FLIGHT):
-            self.lose()
+            self._desk.drop(self._way)
 
 
 class PermitRequest:
@@ -168,7 +176,7 @@ class PermitRequest:
     __slots__ = ("_cost", "_desk", "_limits", "_permit", "_priority", "_timeout")
 
     def __init__(
-        self, desk: _Desk, cost: int, priority: str, timeout: float | None, limits: frozenset[str] | None
+        self, desk: _Desk, cost: Cost, priority: str, timeout: float | None, limits: frozenset[str] | None
     ) -> None:
         self._desk = desk
         self._cost = cost

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from headway.core.headers import Remaining, date_ns, remaining, retry_after
@@ -15,10 +15,11 @@ NAMES = [
     "retry-after", "x-hubspot-ratelimit-max", "x-hubspot-ratelimit-remaining", "x-hubspot-ratelimit-daily",
     "x-hubspot-ratelimit-daily-remaining", "x-hubspot-ratelimit-interval-milliseconds", "ratelimit", "ratelimit-policy",
     "ratelimit-limit", "ratelimit-remaining", "ratelimit-reset", "x-ratelimit-limit", "x-ratelimit-remaining",
-    "x-ratelimit-reset",
+    "x-ratelimit-reset", "sforce-limit-info",
 ]  # fmt: skip
 
 
+@settings(deadline=None)
 @given(st.dictionaries(st.sampled_from(NAMES), st.text(max_size=30) | st.integers().map(str)))
 def test_whatever_a_header_holds_nothing_absurd_comes_out(headers):
     wait = retry_after(headers, NOW)

@@ -86,7 +86,7 @@ class Cluster:
     def exchange(self, member) -> None:
         gate, holder, skew = member
         clock = self.now + skew
-        queued = sum(cost for _, _, cost in gate.lanes())
+        queued = gate.queued().get("window", 0)
         due = holder.due(clock, 0, queued)
         if due is None or due > clock:
             return

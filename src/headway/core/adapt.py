@@ -16,7 +16,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from headway.core.adaptive import AdaptiveMeter
-from headway.core.gate import Gate, Ticket
+from headway.core.gate import Gate, Ticket, usable
 from headway.core.headers import Remaining
 from headway.core.history import History
 from headway.core.limits import SECOND
@@ -144,7 +144,9 @@ def learn(
         counted = max(0, word.limit - word.remaining)
         learn_limit(meter, word.limit, gate.share)
         heard[meter.name] = counted
-        if isinstance(meter, WindowMeter):
+        if isinstance(meter, WindowMeter) and meter.slot:
+            _leave_to_others(meter, gate, word, now)
+        elif isinstance(meter, WindowMeter):
             told = _compare(meter, ticket, word, now)
             if told and refuted is not None:
                 refuted.append(told)
@@ -153,6 +155,12 @@ def learn(
             if not meter.in_zone:  # near a reset nobody knows which period the platform meant
                 meter.foreign = max(meter.foreign, counted - meter.used)
     return heard
+
+
+def _leave_to_others(meter: WindowMeter, gate: Gate, word: Remaining, now: int) -> None:
+    """A rolling quota: no more may go than the platform says is left, whoever used the rest; one may always ask."""
+    left = usable(word.limit, gate.share, gate.reserve) - (word.limit - word.remaining)
+    meter.cap = max(1, min(meter.allowed, meter.held(now, 0) + left))
 
 
 def _compare(meter: WindowMeter, ticket: Ticket, word: Remaining, now: int) -> str:
@@ -191,8 +199,15 @@ def learn_date(ticket: Ticket, date: int | None, now: int) -> None:
 def _meant(meters: Iterable[Meter], word: Remaining) -> Meter | None:
     """The one meter of the ticket's that a header speaks of, None if it could be several or none."""
     found: list[Meter]
+    if word.name:
+        return next((meter for meter in meters if meter.name == word.name), None)
     if word.kind == "daily":
-        found = [meter for meter in meters if isinstance(meter, QuotaMeter)]
+        found = [
+            meter
+            for meter in meters
+            if isinstance(meter, QuotaMeter)
+            or (meter.name == "daily" and isinstance(meter, WindowMeter) and meter.slot)
+        ]
     else:
         windows = [each for each in meters if isinstance(each, WindowMeter) and not each.slot and each.kind == "window"]
         found = [meter for meter in windows if word.per is None or abs(meter.per - word.per * SECOND) < SECOND // 100]

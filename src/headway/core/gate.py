@@ -14,7 +14,7 @@ Rules:
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 
@@ -25,11 +25,15 @@ from headway.core.meters import BucketMeter, ConcurrencyMeter, Grant, Meter, Win
 from headway.core.quota import QuotaMeter
 from headway.errors import NeverGranted, UsageError
 
-__all__ = ["PRIORITIES", "Gate", "Poll", "Stage", "Ticket", "make_meter"]
+__all__ = ["PRIORITIES", "Cost", "Gate", "Poll", "Stage", "Ticket", "make_meter"]
 
 PRIORITIES = {"interactive": 0, "bulk": 1, "replay": 2}
 _LOWER_TURN = 10
 _SLOTS_PER_QUOTA = 96
+
+
+Cost = int | Mapping[str, int]
+"""What a call costs of every limit, or by limit (1 of those that are not named)."""
 
 
 class Stage(Enum):
@@ -43,15 +47,20 @@ class Stage(Enum):
 class Ticket:
     """One call's place in the queue, then its places in the meters."""
 
-    __slots__ = ("cost", "grants", "lane", "seq", "stage", "waker")
+    __slots__ = ("cost", "costs", "grants", "lane", "seq", "stage", "waker")
 
-    def __init__(self, lane: _Lane, cost: int, seq: int) -> None:
+    def __init__(self, lane: _Lane, cost: int, seq: int, costs: Mapping[str, int] | None = None) -> None:
         self.lane = lane
         self.cost = cost
+        self.costs = costs
         self.seq = seq
         self.stage = Stage.WAITING
         self.grants: list[Grant] = []
         self.waker: object = None
+
+    def cost_of(self, limit: str) -> int:
+        """What the call costs of one limit."""
+        return self.cost if self.costs is None else self.costs.get(limit, self.cost)
 
 
 _NOBODY: deque[Ticket] = deque()  # stays empty: 10,000 accounts where nobody waits need no queue each
@@ -151,17 +160,18 @@ class Gate:
         """Tickets that wait."""
         return self._waiting
 
-    def lanes(self) -> Iterable[tuple[frozenset[str], int, int]]:
-        """(limits, tickets waiting, their cost) for every lane that waits."""
-        return [
-            (lane.names, len(lane.queue), sum(ticket.cost for ticket in lane.queue))
-            for lane in self._lanes
-            if lane.queue
-        ]
+    def queued(self) -> dict[str, int]:
+        """The cost of the tickets that wait, by limit."""
+        found: dict[str, int] = {}
+        for lane in self._lanes:
+            for ticket in lane.queue:
+                for name in lane.names:
+                    found[name] = found.get(name, 0) + ticket.cost_of(name)
+        return found
 
     # -- asking
 
-    def request(self, cost: int = 1, priority: str = "bulk", limits: Iterable[str] | None = None) -> Ticket:
+    def request(self, cost: Cost = 1, priority: str = "bulk", limits: Iterable[str] | None = None) -> Ticket:
         """A ticket at the end of its lane. NeverGranted for a cost above a limit, UsageError for an unknown limit."""
         ticket = self._ticket(cost, priority, limits)
         self.express = None
@@ -172,7 +182,7 @@ class Gate:
         return ticket
 
     def try_take(
-        self, now: int, wall: int, cost: int = 1, priority: str = "bulk", limits: Iterable[str] | None = None
+        self, now: int, wall: int, cost: Cost = 1, priority: str = "bulk", limits: Iterable[str] | None = None
     ) -> Ticket | None:
         """A granted ticket if nobody waits and everything fits, else None."""
         ticket = self._ticket(cost, priority, limits)
@@ -180,9 +190,9 @@ class Gate:
             return None
         meters = ticket.lane.meters
         for meter in meters:
-            if meter.fits(now, wall, cost) != 0:
+            if meter.fits(now, wall, ticket.cost_of(meter.name)) != 0:
                 return None
-        ticket.grants = [meter.take(now, wall, cost) for meter in meters]
+        ticket.grants = [meter.take(now, wall, ticket.cost_of(meter.name)) for meter in meters]
         ticket.stage = Stage.IN_FLIGHT
         if self.express is None and len(meters) == len(self.meters):
             self.express = express_of(meters, now)
@@ -203,16 +213,17 @@ class Gate:
         ticket.stage = Stage.IN_FLIGHT if granted >= 0 else Stage.OVER
         return ticket
 
-    def _ticket(self, cost: int, priority: str, limits: Iterable[str] | None) -> Ticket:
+    def _ticket(self, cost: Cost, priority: str, limits: Iterable[str] | None) -> Ticket:
         if limits is None:
             lane = self._by_request.get(priority) or self._open_lane(None, priority)
         else:
             wanted = frozenset(limits)
             lane = self._by_request.get((wanted, priority)) or self._open_lane(wanted, priority)
-        if cost != 1:
-            self._check_cost(lane, cost)
         self._seq += 1
-        return Ticket(lane, cost, self._seq)
+        if cost == 1:
+            return Ticket(lane, 1, self._seq)
+        self._check_cost(lane, cost)
+        return Ticket(lane, 1, self._seq, cost) if isinstance(cost, Mapping) else Ticket(lane, cost, self._seq)
 
     def _open_lane(self, wanted: frozenset[str] | None, priority: str) -> _Lane:
         rank = PRIORITIES.get(priority)
@@ -230,12 +241,13 @@ class Gate:
         self._by_request[priority if wanted is None else (wanted, priority)] = lane
         return lane
 
-    def _check_cost(self, lane: _Lane, cost: int) -> None:
-        if isinstance(cost, bool) or not isinstance(cost, int) or cost < 1:
-            raise UsageError(f"a permit's cost must be a whole number of at least 1, not {cost!r}")
+    def _check_cost(self, lane: _Lane, cost: Cost) -> None:
         for meter in lane.meters:
-            if cost > meter.amount:
-                raise NeverGranted(f"a cost of {cost} can never fit the limit {meter.name!r} of {meter.amount}")
+            mine = cost.get(meter.name, 1) if isinstance(cost, Mapping) else cost
+            if isinstance(mine, bool) or not isinstance(mine, int) or mine < 1:
+                raise UsageError(f"a permit's cost must be a whole number of at least 1, not {mine!r}")
+            if mine > meter.amount:
+                raise NeverGranted(f"a cost of {mine} can never fit the limit {meter.name!r} of {meter.amount}")
 
     # -- granting
 
@@ -249,7 +261,7 @@ class Gate:
             lane = ticket.lane
             lane.queue.popleft()
             self._waiting -= 1
-            ticket.grants = [meter.take(now, wall, ticket.cost) for meter in lane.meters]
+            ticket.grants = [meter.take(now, wall, ticket.cost_of(meter.name)) for meter in lane.meters]
             ticket.stage = Stage.IN_FLIGHT
             granted.append(ticket)
 
@@ -273,7 +285,7 @@ class Gate:
             if at is not None and (wake is None or at < wake):
                 wake = at
             for meter in head.lane.meters:
-                earmarked[meter.name] = earmarked.get(meter.name, 0) + head.cost
+                earmarked[meter.name] = earmarked.get(meter.name, 0) + head.cost_of(meter.name)
         return None, wake
 
     @staticmethod
@@ -282,10 +294,11 @@ class Gate:
         blind = False
         for meter in ticket.lane.meters:
             ahead = earmarked.get(meter.name, 0) if earmarked else 0
-            if ahead and ahead + ticket.cost > meter.cap:
+            cost = ticket.cost_of(meter.name)
+            if ahead and ahead + cost > meter.cap:
                 blind = True  # all of it is spoken for: the head in front reports the instant
                 continue
-            at = meter.fits(now, wall, ticket.cost + ahead)
+            at = meter.fits(now, wall, cost + ahead)
             if at is None:
                 blind = True
             elif at > latest:
@@ -321,7 +334,7 @@ class Gate:
         """The earliest instant this ticket could go if it were alone, and the limit that decides it."""
         latest, name = self.paused_until if now < self.paused_until else 0, "pause"
         for meter in ticket.lane.meters:
-            at = meter.fits(now, wall, ticket.cost)
+            at = meter.fits(now, wall, ticket.cost_of(meter.name))
             if at is None or (at > max(now, meter.paused_until) and meter.may_grow):
                 return None, meter.name
             if at > latest:
@@ -369,13 +382,14 @@ class Gate:
             for meter, grant in zip(ticket.lane.meters, ticket.grants, strict=True):
                 meter.stamp(grant, now)
 
-    def settle(self, ticket: Ticket, now: int, wall: int, *, lost: int = 0, actual: int | None = None) -> bool:
+    def settle(self, ticket: Ticket, now: int, wall: int, *, lost: int = 0, actual: Cost | None = None) -> bool:
         """The reply came at `now`; or none will, and the call is counted within `lost` ns. False if it was over."""
         if ticket.stage is not Stage.IN_FLIGHT:
             return False
         ticket.stage = Stage.OVER
         for meter, grant in zip(ticket.lane.meters, ticket.grants, strict=True):
-            meter.settle(grant, now, wall, lost=lost, actual=actual)
+            known = actual.get(meter.name) if isinstance(actual, Mapping) else actual
+            meter.settle(grant, now, wall, lost=lost, actual=known)
         return True
 
     def cancel(self, ticket: Ticket) -> bool:

@@ -1,7 +1,8 @@
 """Rate-limit headers of replies, read strictly: what is malformed is ignored, never believed.
 
 Sources: Retry-After (RFC 9110 section 10.2.3), RateLimit and RateLimit-Policy (draft-ietf-httpapi-ratelimit-headers-11)
-and the three-header form of its earlier drafts, X-RateLimit-*, X-HubSpot-RateLimit-* (HubSpot, usage guidelines).
+and the three-header form of its earlier drafts, X-RateLimit-*, X-HubSpot-RateLimit-* (HubSpot, usage guidelines),
+Sforce-Limit-Info (Salesforce, REST API Developer Guide, "Limit Info Header").
 Header names are given in lower case; instants are nanoseconds since the epoch, durations seconds.
 """
 
@@ -19,6 +20,7 @@ _WHOLE = re.compile(r"\d{1,15}", re.ASCII)
 _SECONDS = re.compile(r"\d{1,9}(?:\.\d{1,9})?", re.ASCII)
 _MEMBER = re.compile(r'"(?P<name>[^"]*)"(?P<parameters>(?:\s*;\s*[a-z]+=[^;,]*)*)')
 _PARAMETER = re.compile(r";\s*(?P<key>[a-z]+)=(?P<value>\d{1,15})\b", re.ASCII)
+_USAGE = re.compile(r"(?:^|[;,\s])api-usage=(?P<used>\d{1,15})/(?P<amount>\d{1,15})(?![\d/])", re.ASCII)
 _EPOCH_FROM = 1_000_000_000
 _LONGEST = 400 * 86_400.0
 
@@ -27,7 +29,7 @@ _LONGEST = 400 * 86_400.0
 class Remaining:
     """What a reply says is left of one limit: calls, the window's length and the time to its reset in seconds.
 
-    `kind` is "window" or "daily".
+    `kind` is "window" or "daily"; `name` the limit, where the reply names it.
     """
 
     kind: str
@@ -35,6 +37,7 @@ class Remaining:
     remaining: int
     per: float | None = None
     reset: float | None = None
+    name: str = ""
 
 
 def retry_after(headers: Mapping[str, str], wall: int) -> float | None:
@@ -69,6 +72,8 @@ def remaining(headers: Mapping[str, str], wall: int) -> tuple[Remaining, ...]:
         _pair(headers, "x-hubspot-ratelimit-max", "x-hubspot-ratelimit-remaining", "window", _hubspot_per(headers)),
         _pair(headers, "x-hubspot-ratelimit-daily", "x-hubspot-ratelimit-daily-remaining", "daily", None),
     ]
+    if "sforce-limit-info" in headers:
+        found.append(_sforce(headers["sforce-limit-info"]))
     if not any(found):
         found += _drafts(headers)
         for prefix in ("ratelimit-", "x-ratelimit-", "x-rate-limit-"):
@@ -103,6 +108,15 @@ def _reset(text: str | None, wall: int) -> float | None:
     if seconds >= _EPOCH_FROM:
         return min(max(0.0, seconds - wall / 1e9), _LONGEST)
     return min(float(seconds), _LONGEST)
+
+
+def _sforce(text: str) -> Remaining | None:
+    """`api-usage=18/5000`, maybe with other pairs beside it: what the org used of its rolling day, and of how much."""
+    said = _USAGE.search(text[:500])
+    if said is None:
+        return None
+    used, amount = int(said["used"]), int(said["amount"])
+    return Remaining("daily", amount, max(0, amount - used)) if amount >= 1 else None
 
 
 def _drafts(headers: Mapping[str, str]) -> list[Remaining | None]:

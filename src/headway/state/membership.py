@@ -118,7 +118,7 @@ class Membership:
             if isinstance(holder, LotHolder):
                 holder.settled = True
             else:
-                scarce |= holder.used(now, wall, ticket.cost)
+                scarce |= holder.used(now, wall, ticket.cost_of(meter.name))
         return scarce
 
     def heard(self, counted: Mapping[str, int]) -> None:
@@ -215,10 +215,7 @@ class Membership:
             self._observer(Note(f"{error}; what is lent may be used until its lease ends, then calls wait"))
 
     def _queued(self) -> dict[str, int]:
-        queued: dict[str, int] = {}
-        for names, _, cost in self._gate.lanes():
-            for name in names:
-                queued[name] = queued.get(name, 0) + cost
+        queued = self._gate.queued()
         if self._extra:
             for name in self._holders:
                 queued[name] = queued.get(name, 0) + self._extra
