@@ -19,6 +19,7 @@ from typing import Protocol, Self
 from urllib.parse import urlsplit
 
 import aiohttp
+from yarl import URL
 
 from headway import redact
 from headway.core.records import Call, Reply
@@ -50,7 +51,8 @@ class Stamp(Protocol):
 class Transport:
     """An HTTP client for one account, in one event loop; `aclose` it, or use it in an `async with` block.
 
-    `base_url` precedes every call's path; `headers` (the credential among them) go with every call. `timeout` is for
+    `base_url` precedes every call's path; `headers` go with every call; `auth`, which may be changed at any time, and
+    `query` carry the credential, and go with none that has a whole address of its own. `timeout` is for
     the whole call, `connect_timeout` for opening a connection, in seconds; `max_body` in bytes. Proxies come from the
     environment (HTTPS_PROXY, NO_PROXY), looked up once.
     """
@@ -60,12 +62,16 @@ class Transport:
         base_url: str,
         *,
         headers: Mapping[str, str] | None = None,
+        auth: Mapping[str, str] | None = None,
+        query: str = "",
         timeout: float = 30.0,
         connect_timeout: float = 10.0,
         max_body: int = 64 << 20,
     ) -> None:
         self._base = base_url.rstrip("/")
         self._headers = {"user-agent": f"headway/{__version__}", **(headers or {})}
+        self.auth: Mapping[str, str] = auth or {}
+        self._query = query
         self._timeout = timeout
         self._connect = min(connect_timeout, timeout)
         self._max_body = max_body
@@ -98,10 +104,10 @@ class Transport:
         started = perf_counter()
         try:
             async with session.request(
-                call.method, self._base + call.path, data=data, headers=call.headers,
+                call.method, self._address(call), data=data, headers=self._fields_of(call),
                 allow_redirects=False, timeout=self._limits(call.timeout or self._timeout),
             ) as response:  # fmt: skip
-                content = await self._read(response)
+                content = await self._read(response, call.max_body or self._max_body)
                 return Reply(response.status, _fields(response), content, perf_counter() - started)
         except _NOT_SENT as error:
             raise TransportError(self._told(error), sent=False) from error
@@ -123,16 +129,25 @@ class Transport:
     async def __aexit__(self, *_: object) -> None:
         await self.aclose()
 
-    async def _read(self, response: aiohttp.ClientResponse) -> bytes:
+    def _address(self, call: Call) -> str | URL:
+        if call.url:
+            return URL(call.url, encoded=True)
+        path = call.path
+        if self._query:
+            path += ("&" if "?" in path else "?") + self._query
+        return self._base + path
+
+    def _fields_of(self, call: Call) -> Mapping[str, str]:
+        return call.headers if call.url or not self.auth else {**self.auth, **call.headers}
+
+    async def _read(self, response: aiohttp.ClientResponse, limit: int) -> bytes:
         first = b""
         parts: list[bytes] = []
         size = 0
         async for part in response.content.iter_any():
             size += len(part)
-            if size > self._max_body:
-                raise TransportError(
-                    f"{self._host()}: the reply is longer than {self._max_body >> 20} MB: not read", sent=True
-                )
+            if size > limit:
+                raise TransportError(f"{self._host()}: the reply is longer than {limit >> 20} MB: not read", sent=True)
             if not first:
                 first = part
             else:

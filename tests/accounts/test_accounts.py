@@ -7,7 +7,7 @@ import pytest
 
 from headway.accounts.account import account
 from headway.accounts.config import Address, parse_destination, parse_share, read_account
-from headway.accounts.credentials import credential_hash, find_credential
+from headway.accounts.credentials import credential_hash, find_credentials
 from headway.accounts.link import OpenAccount
 from headway.accounts.places import default_state
 from headway.errors import CredentialsError, UsageError
@@ -120,7 +120,9 @@ def test_a_token_comes_from_where_it_is_kept(tmp_path, monkeypatch):
         f"[accounts.text]\ntoken_command = '{sys.executable} -c \"print(7 * 1111111)\"'\n"
     )
     Path("token.txt").write_text("pat-file\n")
-    tokens = {name: find_credential(read_account("hubspot", name), ()) for name in ("env", "file", "command", "text")}
+    tokens = {
+        name: find_credentials(read_account("hubspot", name), ()).token for name in ("env", "file", "command", "text")
+    }
     assert tokens == {"env": "pat-env", "file": "pat-file", "command": "pat-command", "text": "7777777"}
 
 
@@ -257,6 +259,6 @@ async def test_a_platform_that_keeps_failing_is_given_up_with_its_last_word():
         portal = account("hubspot", token="pat-abcdef", base_url=mock.url)
         async with OpenAccount(portal) as link:
             mock.mock.faults.add(Fault("status", status=503))
-            assert (await link.ask(portal.api.identity_call(), "identity")).status == 503
+            assert (await link.ask(portal.identifier.call(), "identity")).status == 503
             assert link.requests == 1 + 4
         portal.close()

@@ -27,6 +27,7 @@ from headway.core.records import Call, Record, Reply
 from headway.errors import TransportError
 from headway.limiter import Limiter
 from headway.permit import Permit
+from headway.platforms.connector import OneCall
 
 EPOCH = 1_790_000_000.0
 
@@ -134,7 +135,7 @@ class Platform:
         return Reply(200, body=json.dumps(["ok"] * len(rows)).encode())
 
 
-class Connector:
+class Connector(OneCall):
     """A made-up platform's connector: the reply is one word per record, or one word for all."""
 
     batch_size = 100
@@ -181,7 +182,16 @@ class Link:
         self._answer = answer
         self._timeout = timeout
 
-    async def send(self, call: Call, permit: Permit, records: int = 0) -> Reply:
+    generation = 0
+
+    async def renew(self, used: int) -> bool:
+        del used
+        return False
+
+    def limits_for(self, call: Call) -> None:
+        del call
+
+    async def send(self, call: Call, permit: Permit, records: int = 0, name: str = "") -> Reply:
         try:
             async with asyncio.timeout(self._timeout):
                 reply = await self._answer(call)

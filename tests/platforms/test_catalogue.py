@@ -154,8 +154,8 @@ def test_what_a_reply_means(platform, status, body, expected):
 
 def test_a_bare_403_of_mailchimp_is_a_rate_limit_and_a_large_export_is_not():
     mailchimp = load("mailchimp")
-    assert rejection_of(mailchimp, 403, {}, b"") == "concurrency"
-    assert rejection_of(mailchimp, 403, {}, b"<html>Forbidden</html>") == "concurrency"
+    assert rejection_of(mailchimp, 403, {}, b"") == ""
+    assert rejection_of(mailchimp, 403, {}, b"<html>Forbidden</html>") == ""
     assert rejection_of(mailchimp, 403, {}, b"[1]" * 50_000) is None
 
 
@@ -164,6 +164,8 @@ def test_figures_of_the_presets():
     assert salesforce.tier(None).limits_for() == (
         Quota(1_000_000, per=86_400, name="daily"),
         Concurrency(25, longer_than=20, name="concurrency"),
+        Quota(15_000, per=86_400, name="bulk-batches"),
+        Quota(150_000_000, per=86_400, name="bulk-records"),
     )
     assert salesforce.tier("licensed").limits_for(seats=10)[0].amount == 35_000
     assert load("zoho").tier("standard").limits_for(seats=1_000)[0].amount == 100_000

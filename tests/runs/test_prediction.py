@@ -5,7 +5,8 @@ import time
 import pytest
 
 from headway.core.limits import Bucket, Concurrency, Quota, Window
-from headway.runs.planning import measure
+from headway.platforms.connector import OneCall
+from headway.runs.planning import measure, work_of
 from headway.runs.prediction import predict
 from headway.stores.model import Loaded
 
@@ -55,7 +56,7 @@ def test_a_day_of_forty_thousand_calls_takes_less_than_two_seconds_of_ours():
     assert time.process_time() - began < 2
 
 
-class _Connector:
+class _Connector(OneCall):
     batch_size = 100
     batch_bytes = 10_000
 
@@ -70,11 +71,11 @@ def rows(count, size=10, start=0):
 
 
 async def test_calls_are_counted_by_records_and_by_bytes():
-    assert (await measure(_batches(rows(250)), _Connector(), "last")).calls == 4  # 70 of 141 bytes fill 10,000
-    found = await measure(_batches(rows(10, 5000)), _Connector(), "last")
-    assert found.calls == 10
+    found = await measure(_batches(rows(250)), "last")
+    assert work_of(found, _Connector()).calls == 4  # 70 of 141 bytes fill 10,000
+    assert work_of(await measure(_batches(rows(10, 5000)), "last"), _Connector()).calls == 10
 
 
 async def test_duplicates_are_counted_once():
-    found = await measure(_batches(rows(50), rows(50, start=25)), _Connector(), "last")
+    found = await measure(_batches(rows(50), rows(50, start=25)), "last")
     assert (found.read, found.records, found.skipped) == (100, 75, 25)

@@ -18,11 +18,20 @@ from typing import Literal, Self
 from urllib.parse import urlsplit
 
 from headway.accounts.config import AccountConfig, parse_share, read_account
-from headway.accounts.credentials import checked, credential_hash, find_credential
+from headway.accounts.credentials import (
+    Credentials,
+    checked,
+    credential_hash,
+    find_credentials,
+    login_credentials,
+    measurement,
+)
 from headway.accounts.identifying import identify
+from headway.accounts.logins import Login, Measurement
 from headway.accounts.places import default_state
-from headway.accounts.registry import Identifier, Platform, identifier
+from headway.accounts.registry import Identifier, Platform, address, authorization, identifier
 from headway.accounts.registry import platform as platform_named
+from headway.accounts.tokens import Tokens
 from headway.adapters.doors import Doors
 from headway.core.limits import Adaptive, Limit, Quota
 from headway.errors import UsageError
@@ -30,12 +39,14 @@ from headway.events import Event, Observer
 from headway.limiter import Limiter
 from headway.platforms import catalog_reader
 from headway.platforms.connector import Connector, Identity
+from headway.platforms.profile import Profile
 from headway.platforms.recognition import body_tells, rejection_of
 
 __all__ = ["Account", "Destination", "account", "configured"]
 
 _UNSET = "UTC"
 _UNPUBLISHED = Adaptive(5.0, 0.5, 200.0)  # where a platform tells no figure: found by what it refuses
+_BESIDE = Adaptive(100.0, 0.5, 1000.0)  # the same, where other limits hold the calls back already
 
 
 class Account(Doors):
@@ -48,7 +59,7 @@ class Account(Doors):
     def __init__(
         self,
         config: AccountConfig,
-        token: str,
+        credentials: Credentials,
         *,
         state: str | Path | None = None,
         pacing: str | None = None,
@@ -59,14 +70,16 @@ class Account(Doors):
         self.profile = catalog_reader.load(config.platform)
         self.tier = self.profile.tier(config.tier or None)
         self.config = config
-        given = config.base_url or self.profile.base_url
+        given = (
+            config.base_url or credentials.base_url or address(config.platform, credentials) or self.profile.base_url
+        )
         self.base_url = _base_url(given) if given else ""  # the library needs none where the client has its own
         self.seats = seats
         self.timeout = timeout
         self.name = f"{config.platform}/{config.name}" if config.name else config.platform
         self.identity: Identity | None = None
-        self.credential = credential_hash(token)
-        self._token = token
+        self.credential = credential_hash(credentials.secret)
+        self.tokens = Tokens(credentials)
         self.state = default_state() if state is None else str(state)
         self.pacing = pacing or self.tier.pacing
         self._lock = threading.Lock()
@@ -107,7 +120,12 @@ class Account(Doors):
     @property
     def headers(self) -> dict[str, str]:
         """The header fields that carry the credential; never to be shown."""
-        return dict(self.identifier.headers(self._token)) if self.identifiable else {}
+        return dict(authorization(self.platform, self.tokens.value))
+
+    @property
+    def query(self) -> str:
+        """The credential where it travels in the address; never to be shown."""
+        return self.tokens.login.query if isinstance(self.tokens.login, Measurement) else ""
 
     @property
     def limiter(self) -> Limiter:
@@ -117,6 +135,7 @@ class Account(Doors):
                 known = self.identity is not None
                 entries = [entry for entry in self.tier.limits if known or entry.scope == "credential"]
                 searched = [_UNPUBLISHED] if self.tier.without_limits == "unpublished" else []
+                searched += [_BESIDE] if self.tier.rate_unpublished else []
                 self._limiter = Limiter(
                     *(entry.limit(self.time_zone, self.seats) for entry in entries),
                     *searched,
@@ -248,14 +267,19 @@ class Destination:
         return f"<Destination {self} at {self.account.base_url}>"
 
     def connector(self, mode: str, key: str) -> Connector:
-        """How records travel there; raises UsageError for what the platform does not offer."""
-        return self.account.api.connector(self.object_type, mode, key)
+        """How records travel there, by the platform's usual mode if none is named.
+
+        Raises UsageError for what the platform does not offer.
+        """
+        api = self.account.api
+        return api.connector(self.object_type, mode or api.mode, key)
 
 
 def account(
     platform: str,
     *,
     token: str | None = None,
+    login: Login | None = None,
     name: str = "",
     tier: str | None = None,
     share: float | str | None = None,
@@ -267,14 +291,17 @@ def account(
     timeout: float = 30.0,
     identity: str | None = None,
     seats: int = 0,
+    property: str | None = None,  # noqa: A002  # Google's own word
 ) -> Account:
     """An account on a platform.
 
-    `token`: the credential; without it, that of the account `name` in headway.toml, or of the platform's environment
-    variable. `share`: the part of each limit to use (0.8 or "80%"); `reserve`: calls of the day to leave; `state`:
-    where the limits' state lives (default: per user); `time_zone`: of the quota's midnight, if not the platform's
-    word; `identity`: the platform's id of the account, where you know it and the platform cannot be asked. Raises
-    UsageError, also for missing credentials; `seats`: licensed users, where the tier's figures grow with them.
+    `token`: the credential; `login`: how to come by one, and by the next when it has expired (OAuthRefresh,
+    ClientCredentials, JwtBearer, ServiceAccount, Measurement); without either, what headway.toml says of the account
+    `name`, or the platform's environment variables. `share`: the part of each limit to use (0.8 or "80%"); `reserve`:
+    calls of the day to leave; `state`: where the limits' state lives (default: per user); `time_zone`: of the quota's
+    midnight, if not the platform's word; `identity`: the platform's id of the account, where you know it and the
+    platform cannot be asked; `seats`: licensed users, where the tier's figures grow with them; `property`: the Google
+    Analytics property that reports are asked of. Raises UsageError, also for missing credentials.
     """
     platform = platform.lower()
     if isinstance(seats, bool) or seats < 0:
@@ -284,13 +311,37 @@ def account(
     config = configured(config, tier=tier, share=share, reserve=reserve, base_url=base_url, time_zone=time_zone)
     _checked_zone(config)
     profile.tier(config.tier or None)
-    given = checked(token, "token") if token is not None else find_credential(config, (profile.token_env,))
-    made = Account(config, given, state=state, pacing=pacing, timeout=timeout, seats=seats)
+    made = Account(
+        config,
+        _credentials(config, profile, token, login, reports=property is not None),
+        state=state,
+        pacing=pacing,
+        timeout=timeout,
+        seats=seats,
+    )
+    known = made.tokens.login
+    if identity is None and property is not None:
+        identity = f"properties/{checked_property(property)}"
+    if identity is None and isinstance(known, Measurement):
+        identity = known.measurement_id
     if identity is not None:
         if not identity.strip():
             raise UsageError("identity: is empty: give the platform's id of the account")
         made.learn(Identity(identity.strip(), config.time_zone or _UNSET))
     return made
+
+
+def _credentials(
+    config: AccountConfig, profile: Profile, token: str | None, login: Login | None, *, reports: bool
+) -> Credentials:
+    if token is not None and login is not None:
+        raise UsageError("account: give a token or a login, not both")
+    if login is not None:
+        return login_credentials(login)
+    if token is not None:
+        return Credentials(checked(token, "token"), token.strip())
+    stream = measurement(config) if config.platform == "ga4" and not reports else None
+    return stream or find_credentials(config, (profile.token_env,))
 
 
 def configured(
@@ -313,8 +364,16 @@ def configured(
         time_zone=time_zone or config.time_zone,
         base_url=base_url or config.base_url,
         token_env=config.token_env, token_file=config.token_file, token_command=config.token_command,
-        where=config.where,
+        where=config.where, settings=config.settings,
     )  # fmt: skip
+
+
+def checked_property(text: str) -> str:
+    """The number of a Google Analytics property; raises UsageError."""
+    number = text.strip().removeprefix("properties/")
+    if not number.isascii() or not number.isdecimal():
+        raise UsageError(f"property {text!r}: write its number, 123456789 for example (not the measurement id G-…)")
+    return number
 
 
 def _checked_zone(config: AccountConfig) -> None:

@@ -16,7 +16,7 @@ import re
 import sys
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from headway.errors import UsageError
@@ -27,6 +27,11 @@ __all__ = ["AccountConfig", "Address", "config_files", "parse_destination", "par
 FILE = "headway.toml"
 
 _DESTINATION = re.compile(r"(?P<platform>[a-z0-9_-]+)(?:/(?P<account>[^:/\s]+))?:(?P<object>[^\s:]+)", re.IGNORECASE)
+_SECRETS = ("client_secret", "refresh_token", "private_key", "api_secret")
+_SETTINGS = (
+    "client_id", "username", "login_url", "instance_url", "service_account_file", "measurement_id", "property",
+    *(f"{name}_env" for name in _SECRETS), *(f"{name}_file" for name in _SECRETS),
+)  # fmt: skip
 _WAYS = ("token_env", "token_file", "token_command")
 
 
@@ -54,6 +59,7 @@ class AccountConfig:
     token_file: Path | None = None
     token_command: str | tuple[str, ...] | None = None
     where: str = ""
+    settings: Mapping[str, str] = field(default_factory=dict)
 
 
 def parse_destination(text: str) -> Address:
@@ -142,13 +148,24 @@ def _checked(platform: str, name: str, table: object, path: Path) -> AccountConf
         token_file=None if file is None else path.parent / Path(file).expanduser(),
         token_command=_command(table, where),
         where=where,
+        settings=_settings(table, where, path),
     )
 
 
+def _settings(table: Mapping[str, object], where: str, path: Path) -> Mapping[str, str]:
+    """What logins need; files are looked for beside headway.toml."""
+    found: dict[str, str] = {}
+    for name in _SETTINGS:
+        value = _text(table, name, where)
+        if value is not None:
+            found[name] = str(path.parent / Path(value).expanduser()) if name.endswith("_file") else value
+    return found
+
+
 def _check_names(table: Mapping[str, object], where: str) -> None:
-    known = ("platform", "tier", "share", "reserve", "time_zone", "base_url", *_WAYS)
+    known = ("platform", "tier", "share", "reserve", "time_zone", "base_url", *_WAYS, *_SETTINGS)
     for key in table:
-        if key in {"token", "api_key", "password", "secret"}:
+        if key in {"token", "api_key", "password", "secret", *_SECRETS}:
             raise UsageError(f"{where}: keep credentials out of this file: use token_env, token_file or token_command")
         if key not in known:
             raise UsageError(f"{where}: unknown setting {key!r}{did_you_mean(key, known)}")

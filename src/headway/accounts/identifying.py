@@ -58,6 +58,8 @@ def identify(account: Account) -> Identity:
 
 def _ask(account: Account) -> Identity:
     """One call, and a second where the first was refused for its rate."""
+    if not account.tokens.value:
+        _sign_in(account)
     call = account.identifier.call()
     limiter = account.limiter
     url = account.base_url + call.path
@@ -72,6 +74,19 @@ def _ask(account: Account) -> Identity:
                 break
             permit.rejected(limit, retry_after(reply.headers, time.time_ns()))
     return account.identifier.read(reply)
+
+
+def _sign_in(account: Account) -> None:
+    """The first token of an account that logs in."""
+    login = account.tokens.login
+    assert login is not None
+    call = login.call(time.time())
+    reply = None
+    if call is not None:
+        url = call.url or account.base_url + call.path
+        asked = urllib.request.Request(url, data=call.body, headers=dict(call.headers), method=call.method)  # noqa: S310
+        reply = _send(asked)
+    account.tokens.renewed(login.token(reply))
 
 
 def _send(request: urllib.request.Request) -> Reply:

@@ -3,6 +3,8 @@
 Rules:
 * Every call goes out under a permit of the account's limiter, those that ask for identity and schema as well.
 * What the platform said of itself is remembered under the credential's hash and the base URL, never under a name.
+* A token that expired is renewed once for all calls that were refused for it; whatever they carried is sent again. Only
+  a renewal that is refused, or a new token that is, ends the work.
 """
 
 from __future__ import annotations
@@ -10,6 +12,8 @@ from __future__ import annotations
 import asyncio
 import random
 import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from types import TracebackType
 from typing import Protocol, Self
 
@@ -17,13 +21,14 @@ import msgspec
 
 from headway import redact
 from headway.accounts.account import Account
+from headway.accounts.logins import Login, Token
 from headway.accounts.waiting import PermitQueue
 from headway.clock import SystemClock
-from headway.core.headers import retry_after
-from headway.core.outcome import RateLimited, Transient
+from headway.core.headers import Remaining, retry_after
+from headway.core.outcome import CredentialsRejected, RateLimited, Transient
 from headway.core.records import Call, Reply
 from headway.core.retry import GiveUp, RetryPolicy
-from headway.errors import PermitTimeout, TransportError
+from headway.errors import CredentialsError, PermitTimeout, PlatformError, TransportError
 from headway.events import CallFailed, CallFinished, CallStarted, Event, Note, Observer
 from headway.limiter import Limiter
 from headway.permit import Permit
@@ -34,6 +39,8 @@ __all__ = ["Cache", "OpenAccount"]
 
 _IDENTITY_AGE = 86_400.0  # an account may move its midnight to another zone
 _POLICY = RetryPolicy(base=0.5, cap=8.0, attempts=4)
+_LOGIN_POLICY = RetryPolicy(base=0.5, cap=20.0, attempts=10)
+Left = Callable[[Reply], Sequence[Remaining]]
 
 
 class Cache(Protocol):
@@ -71,7 +78,11 @@ class OpenAccount:
         self._cache = cache
         self._observer = observer
         self._wait = wait_for_quota
-        self._transport = Transport(account.base_url, headers=account.headers, timeout=account.timeout)
+        self._transport = Transport(
+            account.base_url, auth=account.headers, query=account.query, timeout=account.timeout
+        )
+        self._plain = Transport(account.base_url, timeout=account.timeout)  # carries no credential of the account's
+        self._renewing = asyncio.Lock()
 
     @property
     def limiter(self) -> Limiter:
@@ -105,9 +116,12 @@ class OpenAccount:
         if self._observer is not None:
             self.account.forget(self._observer)
         await self._transport.aclose()
+        await self._plain.aclose()
 
     async def _identify(self) -> None:
         account = self.account
+        if not account.tokens.value and account.tokens.login is not None and not account.query:
+            await self.renew(account.tokens.generation)
         if account.identity is not None:
             return
         known = None if self._cache is None else self._cache.cache_get("identity", self.cache_key, _IDENTITY_AGE)
@@ -116,11 +130,12 @@ class OpenAccount:
             account.learn(Identity(found.account_id, found.time_zone, found.kind))
             return
         before = self.requests
-        reply = await self.ask(account.api.identity_call(), "identity")
-        identity = account.api.identity(reply)
+        asking = account.identifier
+        reply = await self.ask(asking.call(), "identity")
+        identity = asking.read(reply)
         added = account.learn(identity)
         calls = self.requests - before
-        charged = account.route(account.api.identity_call().path) & frozenset(added)
+        charged = account.route(asking.call().path) & frozenset(added)
         if charged:
             await self._charge(charged, calls, reply)
         if self._cache is not None:
@@ -138,16 +153,72 @@ class OpenAccount:
         permit.observe(reply.status, reply.headers)
         permit.settle()
 
-    async def ask(self, call: Call, name: str) -> Reply:
+    @property
+    def extra(self) -> int:
+        """Calls that a session makes beside those that carry records."""
+        return int(self.account.identifiable and self.account.identifier.usage is not None)
+
+    async def usage(self) -> None:
+        """Hear what everybody used of the account's limits, where the platform tells; costs a call."""
+        asking = self.account.identifier if self.account.identifiable else None
+        if asking is None or asking.usage is None:
+            return
+        with suppress(TransportError):
+            await self.ask(asking.usage(), "limits", asking.left)
+
+    # -- the token of the moment
+
+    @property
+    def generation(self) -> int:
+        """Which token is in use: what a call was sent with, to be told to `renew`."""
+        return self.account.tokens.generation
+
+    async def renew(self, used: int) -> bool:
+        """A token was refused, or ends: get another, unless that was done since generation `used`.
+
+        False where there is no way to get one, or where the newest was refused as well. Raises CredentialsError if the
+        platform refuses to give another, TransportError if it cannot be reached.
+        """
+        tokens = self.account.tokens
+        async with self._renewing:
+            if tokens.generation != used:
+                return True
+            if tokens.login is None or (tokens.value and tokens.hopeless):
+                return False
+            tokens.renewed(await self._new_token(tokens.login))
+            self._transport.auth = self.account.headers
+        self._tell(Note(f"{self.name}: the access token was renewed"))
+        return True
+
+    async def _new_token(self, login: Login) -> Token:
+        """Ask for a token, again while the platform is out of order."""
+        attempt = 0
+        while True:
+            attempt += 1
+            call = login.call(time.time())
+            try:
+                reply = None
+                if call is not None:
+                    reply = await self._plain.send(call)
+                return await asyncio.to_thread(login.token, reply)
+            except (TransportError, PlatformError) as error:
+                decision = _LOGIN_POLICY.decide(attempt, 0.0, random.random())
+                if isinstance(decision, GiveUp):
+                    raise TransportError(f"{self.name}: no new access token: {error}", sent=False) from error
+                await asyncio.sleep(decision.when)
+
+    async def ask(self, call: Call, name: str, left: Left | None = None) -> Reply:
         """Send a call that carries no records, again if it may pass; returns the last reply, whatever it says.
 
-        Raises PermitTimeout if a quota is used up or a pause longer than an hour, TransportError without a reply.
+        `left`: what its reply says is left of the limits. Raises PermitTimeout if a quota is used up or a pause longer
+        than an hour, TransportError without a reply, CredentialsError where a token cannot be renewed.
         """
         attempt = 0
         while True:
             attempt += 1
-            limits = self.account.route(call.path)
+            limits = self.limits_for(call)
             permit = await self._permit(limits)
+            used = self.generation
             try:
                 reply = await self.send(call, permit, name=name)
             except TransportError:
@@ -164,7 +235,11 @@ class OpenAccount:
                 permit.rejected(meaning.limit if meaning.limit in limits else "", said)
                 attempt -= 1
                 wait = 0.0
+            if left is not None and reply.status == 200:
+                permit.learn(left(reply))
             permit.settle()
+            if isinstance(meaning, CredentialsRejected) and reply.status == 401 and await self.renew(used):
+                wait = 0.0
             if isinstance(meaning, Transient):
                 wait = self._again(attempt, meaning)
             if wait is None:
@@ -188,12 +263,23 @@ class OpenAccount:
         decision = _POLICY.decide(attempt, 0.0, random.random(), meaning.retry_after)
         return None if isinstance(decision, GiveUp) else decision.when
 
+    def limits_for(self, call: Call) -> frozenset[str]:
+        """The names of the limits that a call counts against; none for an address elsewhere."""
+        if call.url:
+            return frozenset()
+        if call.limits is not None:
+            return call.limits & frozenset(self.limiter.limits)
+        return self.account.limits_for(call.method, "", call.path)
+
     async def send(self, call: Call, permit: Permit, records: int = 0, name: str = "") -> Reply:
         """Send one call under its permit, which observes the reply; the caller settles it.
 
         Raises TransportError; then the permit is lost, or cancelled if certainly nothing was written.
         """
         label = name or "batch"
+        if self.account.tokens.ending:
+            with suppress(TransportError, CredentialsError):
+                await self.renew(self.generation)
         self._tell(CallStarted(self.name, label, records))
         self.requests += 1
         try:
@@ -210,6 +296,8 @@ class OpenAccount:
             permit.lose()
             raise
         permit.observe(reply.status, reply.headers)
+        if reply.status != 401:
+            self.account.tokens.accepted()
         self.seconds = reply.seconds
         self._tell(CallFinished(self.name, label, records, reply.status, reply.seconds))
         return reply

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from headway.clock import Clock
+from headway.core.gate import Cost
 from headway.core.limits import SECOND
 from headway.core.status import LimitStatus
 from headway.events import Event, Note, Waiting
@@ -87,14 +88,17 @@ class PermitQueue:
         self._clock = clock
         self._tell = tell
 
-    async def take(self, stop: asyncio.Future[None]) -> Permit | Parked | None:
-        """A permit; why there is none; None when `stop` was set first."""
+    async def take(
+        self, stop: asyncio.Future[None], cost: Cost = 1, names: frozenset[str] | None = None
+    ) -> Permit | Parked | None:
+        """A permit; why there is none; None when `stop` was set first. `names`: other limits than the usual."""
         if stop.done():
             return None
-        asked = asyncio.ensure_future(self._limiter.acquire_async(priority=self._priority, limits=self._names))
+        wanted = self._names if names is None else names
+        asked = asyncio.ensure_future(self._limiter.acquire_async(cost, priority=self._priority, limits=wanted))
         kept = False
         try:
-            parked = await self._watch(asked, stop)
+            parked = await self._watch(asked, stop, wanted)
             if parked is None and asked.done() and not stop.done():
                 kept = True
                 return asked.result()
@@ -103,13 +107,15 @@ class PermitQueue:
             if not kept:
                 await _withdraw(asked)
 
-    async def _watch(self, asked: asyncio.Future[Permit], stop: asyncio.Future[None]) -> Parked | None:
+    async def _watch(
+        self, asked: asyncio.Future[Permit], stop: asyncio.Future[None], names: frozenset[str] | None
+    ) -> Parked | None:
         both: Sequence[asyncio.Future[object]] = (asked, stop)  # type: ignore[assignment]
         await asyncio.wait(both, timeout=_AT_ONCE, return_when=asyncio.FIRST_COMPLETED)
         began = self._now()
         said: tuple[str, float] | None = None
         while not asked.done() and not stop.done():
-            found = obstacle(self._limiter.snapshot(), self._names)
+            found = obstacle(self._limiter.snapshot(), names)
             if found is not None:
                 parked = self._worth(found, self._now() - began)
                 if parked is not None:

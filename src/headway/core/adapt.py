@@ -2,7 +2,7 @@
 
 Rules:
 * A rejection pauses the limit it names, or the account when it names none: until Retry-After, else for a window its
-  `per`, for a quota until the reset, else 1 s doubling to 60 s.
+  `per`, for a quota until the reset, else 1 s doubling to 60 s, with jitter.
 * One flight of rejections is one event: calls sent before the last pause began say nothing new.
 * Retry-After is believed up to a ceiling (1 h, or a quota's reset if that is later); beyond it we still wait, and
   say so.
@@ -93,6 +93,7 @@ class Rejections:
         if isinstance(meter, WindowMeter) and not (meter.slot or isinstance(meter, AdaptiveMeter)):
             return meter.per + meter.guard
         doubled: int = SECOND << min(self._streak.get(name, 0), 6)
+        doubled += doubled * (now // 1000 % 997) // 1994  # up to half as much again: who was refused together parts
         searched = [each.pause for each in self._gate.adaptive if meter is None or meter is each]
         return min(doubled, _LONGEST, *searched)
 

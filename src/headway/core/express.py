@@ -69,7 +69,7 @@ def express_of(meters: Iterable[Meter], now: int) -> Express | None:
             meter.span = meter.lag + meter.per + meter.guard
             windows.append(meter)
         elif type(meter) is ConcurrencyMeter and meter.longer_than is None:
-            if meter.cooling_heap:
+            if meter.cooling_heap or meter.draining:
                 return None
             slots.append(meter)
         else:

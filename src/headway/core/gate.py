@@ -371,6 +371,9 @@ class Gate:
             for of, grant in zip(ticket.lane.meters, ticket.grants, strict=True):
                 if isinstance(of, WindowMeter) and of.history is not None:
                     of.history.refused(grant)
+        refusing = self.meters.get(limit)
+        if isinstance(refusing, ConcurrencyMeter) and refusing.longer_than is None:
+            refusing.draining = True
         for meter in self.adaptive:
             if limit in {"", meter.name} or limit not in self.meters:
                 grants = () if ticket is None else zip(ticket.lane.meters, ticket.grants, strict=True)

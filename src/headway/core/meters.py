@@ -329,9 +329,12 @@ class WindowMeter(PlacesMeter):
 
 
 class ConcurrencyMeter(PlacesMeter):
-    """Calls in flight; one without a reply keeps its slot for the linger. With `longer_than`, only old calls count."""
+    """Calls in flight; one without a reply keeps its slot for the linger. With `longer_than`, only old calls count.
 
-    __slots__ = ("_ages", "longer_than")
+    `draining`, after a refusal: nothing goes before all that is in flight has come back.
+    """
+
+    __slots__ = ("_ages", "draining", "longer_than")
     kind = "concurrency"
 
     def __init__(self, limit: Concurrency, cap: int) -> None:
@@ -340,9 +343,14 @@ class ConcurrencyMeter(PlacesMeter):
         if limit.longer_than is not None:
             self.longer_than = max(0, nanoseconds(limit.longer_than) - nanoseconds(limit.margin))
         self._ages: dict[int, Grant] = {}
+        self.draining = False
 
     def room(self, now: int, wall: int, cost: int) -> int | None:
         at = super().room(now, wall, cost)
+        if self.draining:
+            if self.in_flight:
+                return None
+            self.draining = False
         if self.longer_than is None:
             return at
         # Those lost and lingering are in `hold` but no longer in `_ages`: they count as old.

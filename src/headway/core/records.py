@@ -39,8 +39,9 @@ class Call:
     """One HTTP request, before anybody sends it.
 
     `path` is relative to the account's base URL (it begins with `/`, query string included). `limits` names the
-    account's limits that the call counts against; None means all that the account's routing finds. `timeout` in
-    seconds, None for the transport's default.
+    account's limits that the call counts against; None means all that the account's routing finds; `cost` what it
+    costs of them, by name where that is not 1. `timeout` in seconds, `max_body` of the reply in bytes, None for the
+    transport's defaults. `url`: a whole address elsewhere, instead of `path`; no credential goes there.
     """
 
     method: str
@@ -49,6 +50,9 @@ class Call:
     headers: Mapping[str, str] = field(default_factory=lambda: _NO_HEADERS)
     limits: frozenset[str] | None = None
     timeout: float | None = None
+    cost: int | Mapping[str, int] = 1
+    url: str = ""
+    max_body: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ import asyncio
 import math
 import os
 import random
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
 from time import perf_counter
 
 from headway import redact
@@ -27,11 +27,13 @@ from headway.core.records import Record, Reply
 from headway.core.retry import RetryPolicy
 from headway.engine.breaker import Breaker
 from headway.engine.dispositions import NO_REPLY, NOT_SENT, Settled, settle, timed
-from headway.engine.model import INTERRUPTED, Delivery, Ended, Ending, Link, Queue, Settings, Tally
+from headway.engine.jobs import Carrier
+from headway.engine.model import INTERRUPTED, Ended, Ending, Link, Queue, Settings, Tally
 from headway.engine.opening import open_run
-from headway.errors import TransportError
+from headway.errors import CredentialsError, TransportError, UsageError
 from headway.events import Event, Observer, RecordsFinished
 from headway.permit import Permit
+from headway.platforms.connector import Delivery
 from headway.stores.model import Claim
 
 __all__ = ["Engine"]
@@ -84,6 +86,7 @@ class Engine:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._ended: Ended | None = None
         self._bytes = 0
+        self._weights: dict[asyncio.Task[None], int] = {}
         self._trip = 0.1
         self._due = 0.0
         self._failure: BaseException | None = None
@@ -102,7 +105,9 @@ class Engine:
             wait_for_quota=self._settings.wait_for_quota, clock=self._clock, tell=self._tell,
         )  # fmt: skip
         try:
-            await open_run(self)
+            self._take_jobs()
+            if not self._connector.jobs:
+                await open_run(self)
             while (got := await self._obtain()) is not None:
                 self._launch(*got)
             await self._drain()
@@ -123,6 +128,15 @@ class Engine:
         if self._stop is not None and not self._stop.done():
             self._stop.set_result(None)
         self._changed.set()
+
+    def _take_jobs(self) -> None:
+        """Go on with the jobs that are open."""
+        for job in self._store.jobs(self._run, "open"):
+            claim = self._store.take_job(job, by_force=True)
+            machine = self._connector.machine(max(len(claim.records), self._connector.batch_size))
+            if machine is None:
+                raise UsageError(f"run {self._run} has open jobs: go on with it by the way it began")
+            self._start(claim, Carrier(self, machine, claim, job).carry(None))
 
     # -- work, permit, claim
 
@@ -182,6 +196,8 @@ class Engine:
 
     def _room(self) -> int:
         """Calls in flight that keep the limits full at the trips seen; a bounded number in any case."""
+        if self._connector.jobs:
+            return self._connector.jobs
         if math.isinf(self._rate):
             return _FEWEST
         return max(_FEWEST, min(_MOST, math.ceil(self._rate * self._trip * 1.5)))
@@ -204,7 +220,7 @@ class Engine:
         if self._settings.rate is not None:
             limit = max(1, min(limit, math.ceil(self._settings.rate)))
         lease = 4 * self._settings.timeout + 60
-        claim = self._store.claim(self._run, limit, connector.batch_bytes, lease, self._owner)
+        claim = self._store.claim(self._run, limit, connector.batch_bytes, lease, self._owner, connector.overhead)
         if claim is not None and self._settings.rate is not None:
             self._due = max(self._due, self._now()) + len(claim.records) / self._settings.rate
         self.tally.spent("claim", perf_counter() - began)
@@ -213,15 +229,30 @@ class Engine:
     # -- send, settle, finish
 
     def _launch(self, permit: Permit, claim: Claim) -> None:
+        machine = self._connector.machine(len(claim.records)) if self._connector.jobs else None
+        if machine is None:
+            self._start(claim, self._deliver(permit, claim))
+        else:
+            self._start(claim, Carrier(self, machine, claim).carry(permit))
+
+    def _start(self, claim: Claim, work: Coroutine[None, None, None]) -> None:
         size = sum(len(record.payload) for record in claim.records)
         self._bytes += size
-        task = asyncio.ensure_future(self._deliver(permit, claim))
+        task = asyncio.ensure_future(work)
+        self._weights[task] = size
         self._tasks.add(task)
-        task.add_done_callback(lambda done: self._landed(done, size))
+        task.add_done_callback(self._landed)
 
-    def _landed(self, task: asyncio.Task[None], size: int) -> None:
+    def _lightened(self) -> None:
+        """The task that runs now holds no payloads any more."""
+        task = asyncio.current_task()
+        if task is not None:
+            self._bytes -= self._weights.pop(task, 0)
+        self._changed.set()
+
+    def _landed(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
-        self._bytes -= size
+        self._bytes -= self._weights.pop(task, 0)
         if not task.cancelled() and task.exception() is not None:
             self._failure = self._failure or task.exception()
             self._note_stop()
@@ -244,6 +275,7 @@ class Engine:
         tally.requests += 1
         sent = self._now()
         tally.first_sent = tally.first_sent or sent
+        used = self._link.generation
         try:
             reply = await self._link.send(call, permit, len(records))
         except TransportError as error:
@@ -261,6 +293,9 @@ class Engine:
             self._judge(permit, reply, verdict, records[0].id)
         finally:
             permit.settle()  # after a pause was set: settling may grant the next
+        refused = verdict.outcomes[0]
+        if isinstance(refused, CredentialsRejected) and not (reply.status == 401 and await self._renewed(used)):
+            self._end(Ended(Ending.CREDENTIALS, redact.text(refused.message or refused.code)))
         tally.spent("read", perf_counter() - back)
         return verdict
 
@@ -270,14 +305,22 @@ class Engine:
         if isinstance(first, RateLimited):
             self.tally.rate_limited += 1
             permit.rejected(first.limit, first.retry_after)
-        elif isinstance(first, CredentialsRejected):
-            self._end(Ended(Ending.CREDENTIALS, redact.text(first.message or first.code)))
         if reply.status >= 500 and isinstance(first, Transient):
             self._breaker.failed(self._now(), self._rng.random(), batch)
         else:
             self._breaker.succeeded()
 
-    def _finish(self, claim: Claim, verdict: Verdict) -> None:
+    async def _renewed(self, used: int) -> bool:
+        """Whether there is a new token, so that what was refused may go again."""
+        try:
+            return await self._link.renew(used)
+        except CredentialsError as error:
+            self._end(Ended(Ending.CREDENTIALS, redact.text(error)))
+        except TransportError as error:
+            self._end(Ended(Ending.UNREACHABLE, redact.text(error)))
+        return True
+
+    def _finish(self, claim: Claim, verdict: Verdict, *, more: bool = False) -> None:
         began = perf_counter()
         records = claim.records
         result = settle(
@@ -286,7 +329,7 @@ class Engine:
         )  # fmt: skip
         self._store.finish(
             self._run, claim, result.dispositions, status=verdict.status, code=result.code,
-            message=redact.text(result.message), request_id=verdict.request_id,
+            message=redact.text(result.message), request_id=verdict.request_id, more=more,
         )  # fmt: skip
         tally = self.tally
         tally.delivered += result.delivered

@@ -6,15 +6,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import Enum
-from typing import Protocol
+from typing import Literal, Protocol
 
-from headway.core.outcome import Verdict
-from headway.core.records import Call, Record, Reply
+from headway.core.records import Call, Reply
 from headway.limiter import Limiter
 from headway.permit import Permit
-from headway.stores.model import Claim, Disposition
+from headway.stores.model import Claim, Disposition, Job
 
-__all__ = ["INTERRUPTED", "Delivery", "Ended", "Ending", "Link", "Queue", "Settings", "Tally"]
+__all__ = ["INTERRUPTED", "Ended", "Ending", "Link", "Queue", "Settings", "Tally"]
 
 
 class Ending(Enum):
@@ -62,7 +61,11 @@ class Settings:
 
 @dataclass(slots=True)
 class Tally:
-    """What one session did. `parts`: seconds by part; `first_sent`, `last_reply`: monotonic seconds, 0 for never."""
+    """What one session did. `parts`: seconds by part; `first_sent`, `last_reply`: monotonic seconds, 0 for never.
+
+    Of jobs: the records of those that ended, the seconds that the platform worked on each, added up, and when the first
+    was given to it and the last one ended (monotonic).
+    """
 
     requests: int = 0
     rate_limited: int = 0
@@ -71,6 +74,10 @@ class Tally:
     dead: int = 0
     first_sent: float = 0.0
     last_reply: float = 0.0
+    job_records: int = 0
+    job_seconds: float = 0.0
+    job_first: float = 0.0
+    job_last: float = 0.0
     parts: dict[str, float] = field(default_factory=dict)
 
     def spent(self, part: str, seconds: float) -> None:
@@ -81,12 +88,12 @@ class Tally:
 class Queue(Protocol):
     """The part of a store that an engine uses, for one run."""
 
-    def claim(self, run: str, limit: int, max_bytes: int, lease: float, owner: str) -> Claim | None:
+    def claim(self, run: str, limit: int, max_bytes: int, lease: float, owner: str, overhead: int) -> Claim | None:
         """Records for the next call, formed now; None if none is ready."""
 
     def finish(
         self, run: str, claim: Claim, dispositions: Sequence[Disposition], *, status: int, code: str, message: str,
-        request_id: str,
+        request_id: str, more: bool = False,
     ) -> None:  # fmt: skip
         """Every record's outcome in one transaction; raises StaleClaim."""
 
@@ -96,27 +103,17 @@ class Queue(Protocol):
     def next_ready(self, run: str) -> float | None:
         """When the next record is ready, in Unix seconds (possibly past); None if none waits."""
 
+    def create_job(self, run: str, claim: Claim, payload: bytes) -> Job:
+        """Let the records of a claim travel in a job."""
 
-class Delivery(Protocol):
-    """The part of a connector that an engine uses."""
+    def update_job(self, job: Job, payload: bytes) -> None:
+        """Note how far it is; raises StaleClaim."""
 
-    @property
-    def batch_size(self) -> int:
-        """Records per call."""
+    def jobs(self, run: str, state: Literal["open", "finished"] | None = None) -> list[Job]:
+        """The jobs of a run."""
 
-    @property
-    def batch_bytes(self) -> int:
-        """Bytes of body per call."""
-
-    @property
-    def repeatable(self) -> bool:
-        """Whether a call whose outcome is unknown may be sent again."""
-
-    def call(self, records: Sequence[Record]) -> Call:
-        """One call for these records."""
-
-    def verdict(self, records: Sequence[Record], reply: Reply) -> Verdict:
-        """What the reply says, one outcome per record, in order."""
+    def take_job(self, job: Job, *, by_force: bool = False) -> Claim:
+        """Go on with a job whose process is gone."""
 
 
 class Link(Protocol):
@@ -130,7 +127,20 @@ class Link(Protocol):
     def limiter(self) -> Limiter:
         """Its limits."""
 
-    async def send(self, call: Call, permit: Permit, records: int = 0) -> Reply:
+    @property
+    def generation(self) -> int:
+        """Which access token is in use."""
+
+    async def renew(self, used: int) -> bool:
+        """Get another token than that of generation `used`; False where there is none to be had.
+
+        Raises CredentialsError, TransportError.
+        """
+
+    def limits_for(self, call: Call) -> frozenset[str] | None:
+        """The names of the limits that a call counts against; None for all."""
+
+    async def send(self, call: Call, permit: Permit, records: int = 0, name: str = "") -> Reply:
         """Send under a permit and let it observe the reply.
 
         Raises TransportError, and then the permit is lost or cancelled; a reply's permit is the caller's to settle.

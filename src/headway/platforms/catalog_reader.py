@@ -116,6 +116,7 @@ def _tier(name: str, data: dict[str, Any]) -> Tier:
     return Tier(
         name, data["title"], limits, data["source"], str(data["date"]), data["verified"],
         note=data.get("note", ""), without_limits=data.get("without_limits", ""),
+        rate_unpublished=data.get("rate_unpublished", False),
     )  # fmt: skip
 
 

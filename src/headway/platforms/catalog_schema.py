@@ -282,6 +282,7 @@ _TIER: Keys = {
     "limits": (_tables, True),
     "note": (_text, False),
     "without_limits": (_one_of("unpublished", "unlimited"), False),
+    "rate_unpublished": (_flag, False),
     **_SOURCED,
 }
 _LIMIT: Keys = {

@@ -1,17 +1,34 @@
-"""What every platform offers the engine: batching and the meaning of replies. No input or output happens here."""
+"""What every platform offers the engine: batching and the meaning of replies. No input or output happens here.
+
+A connector knows one kind of object in one mode, by one key. How its records travel is a `Delivery`: one call for each
+batch, or a job of several calls, whose course a `Machine` decides. A platform with several ways offers them by name.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Protocol
+from dataclasses import dataclass, field
+from typing import Any, Protocol
 
-from headway.core.outcome import Rejected, Verdict
+from headway.core.outcome import Outcome, Rejected, Verdict
 from headway.core.records import Call, Record, Reply
 
-__all__ = ["Connector", "Identity", "RowChecker", "Schema"]
+__all__ = [
+    "Connector",
+    "Delivery",
+    "Forecast",
+    "Heard",
+    "Identity",
+    "Machine",
+    "OneCall",
+    "RowChecker",
+    "Schema",
+    "Shaper",
+    "Step",
+]
 
 RowChecker = Callable[[Mapping[str, object]], Rejected | None]
+Shaper = Callable[[Mapping[str, object]], Mapping[str, object]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,32 +53,199 @@ class Schema(Protocol):
         """For the cache."""
 
 
-class Connector(Protocol):
-    """Deliveries of one kind of object in one mode, by one key."""
+# -- deliveries of several calls
 
-    platform: str
-    object_type: str
-    mode: str
-    key: str
-    batch_size: int
-    batch_bytes: int
-    repeatable: bool
-    key_travels: bool  # whether the key property is written as well; an identifier of the platform's own is not
+State = dict[str, Any]
+"""How far a job is, as JSON: what its machine needs to go on after a crash."""
 
-    def normalise_key(self, key: str) -> str:
-        """The record's identity in the destination."""
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """A job's next call: to be sent after `wait` seconds; `name` is for people."""
+
+    call: Call
+    name: str
+    wait: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """What a reply changed. With a verdict the job is over.
+
+    `outcomes`: what is known of some records already, by id; the verdict is on the others. `light`: the payloads are
+    needed no more.
+    """
+
+    state: State
+    verdict: Verdict | None = None
+    light: bool = False
+    outcomes: Mapping[int, Outcome] = field(default_factory=dict)
+
+
+class Machine(Protocol):
+    """A job's course, as a pure function of its state and of what was heard."""
+
+    def begin(self, records: Sequence[Record]) -> State:
+        """The state before the first call."""
+
+    def step(self, state: State, records: Sequence[Record]) -> Step:
+        """The next call."""
+
+    def meaning(self, reply: Reply) -> Outcome | None:
+        """RateLimited, CredentialsRejected or Transient where the reply says nothing of the job; else None."""
+
+    def heard(self, state: State, records: Sequence[Record], reply: Reply) -> Heard:
+        """The reply to the last step."""
+
+    def unheard(self, state: State, records: Sequence[Record]) -> Heard:
+        """The last step may have been done or not: its reply was lost, or we were."""
+
+
+# -- one way of travelling
+
+
+class Delivery(Protocol):
+    """One way in which records travel.
+
+    `batch_size` and `batch_bytes` of a delivery, each record with `overhead` bytes beside payload and key;
+    `repeatable`: whether a call whose outcome is unknown may be sent again; `via`: its name, '' where there is but one;
+    `jobs`: how many jobs may be open at once, 0 where every delivery is one call;
+    `serial`: whether the platform works on them one after the other.
+    """
+
+    @property
+    def via(self) -> str: ...
+    @property
+    def batch_size(self) -> int: ...
+    @property
+    def batch_bytes(self) -> int: ...
+    @property
+    def overhead(self) -> int: ...
+    @property
+    def repeatable(self) -> bool: ...
+    @property
+    def jobs(self) -> int: ...
+    @property
+    def serial(self) -> bool: ...
 
     def call(self, records: Sequence[Record]) -> Call:
-        """One call for these records."""
+        """One call for these records; without any, one that tells the limits of all."""
 
     def verdict(self, records: Sequence[Record], reply: Reply) -> Verdict:
         """One outcome per record, in order."""
 
-    def schema_call(self) -> Call:
-        """The call that reads the schema."""
+    def machine(self, records: int) -> Machine | None:
+        """The course of a job for so many records; None where they travel in one call."""
+
+    def forecast(self, jobs: Sequence[int], pace: float | None, trip: float) -> Forecast:
+        """What jobs of so many records each take.
+
+        `pace`: records per second that the platform worked off before, None if unknown; `trip`: seconds of a call.
+        """
+
+
+@dataclass(frozen=True, slots=True)
+class Forecast:
+    """Calls, and seconds from the first to the end of the last."""
+
+    calls: float
+    seconds: float
+
+
+class OneCall:
+    """A delivery that is always one call, and the only way there is: what most platforms have."""
+
+    via = ""
+    overhead = 128
+    jobs = 0
+    serial = False
+    keyed = True
+    key_travels = True
+    vias: tuple[str, ...] = ()
+
+    def machine(self, records: int) -> Machine | None:
+        """Never a job."""
+        del records
+        return None
+
+    def forecast(self, jobs: Sequence[int], pace: float | None, trip: float) -> Forecast:
+        """Nothing, for nothing."""
+        del jobs, pace, trip
+        return Forecast(0, 0.0)
+
+    def group(self, values: Mapping[str, object]) -> str:
+        """All records may share a call."""
+        del values
+        return ""
+
+    def validation(self, records: Sequence[Record]) -> Call | None:
+        """The platform has nothing to validate records with."""
+        del records
+        return None
+
+    def validated(self, records: Sequence[Record], reply: Reply) -> Sequence[str]:
+        """Never asked."""
+        del records, reply
+        return ()
+
+    def known_schema(self) -> Schema | None:
+        """Every account has its own."""
+        return None
+
+    def shaper(self, schema: Schema | None) -> Shaper | None:
+        """Payloads travel as they are."""
+        del schema
+        return None
+
+
+class Connector(Protocol):
+    """Deliveries of one kind of object in one mode, by one key.
+
+    `key_travels`: whether the key property is written as well (an identifier of the platform's own is not); `keyed`:
+    whether rows need a key; `vias`: the names of its ways.
+    """
+
+    @property
+    def platform(self) -> str: ...
+    @property
+    def object_type(self) -> str: ...
+    @property
+    def mode(self) -> str: ...
+    @property
+    def key(self) -> str: ...
+    @property
+    def key_travels(self) -> bool: ...
+    @property
+    def keyed(self) -> bool: ...
+    @property
+    def vias(self) -> tuple[str, ...]: ...
+
+    def normalise_key(self, key: str) -> str:
+        """The record's identity in the destination."""
+
+    def group(self, values: Mapping[str, object]) -> str:
+        """What may share a call: records of one group only."""
+
+    def shaper(self, schema: Schema | None) -> Shaper | None:
+        """Turns a row's values into what travels; None where they travel as they are."""
+
+    def delivery(self, records: int, via: str | None = None) -> Delivery:
+        """How so many records travel, or by the way that is named; raises UsageError for an unknown one."""
+
+    def schema_call(self) -> Call | None:
+        """The call that reads the schema; None where there is none to read."""
 
     def schema(self, reply: Reply) -> Schema:
         """Raises CredentialsError, MappingError (unknown object) or PlatformError."""
 
     def cached_schema(self, data: bytes) -> Schema:
         """A schema from `to_bytes`."""
+
+    def known_schema(self) -> Schema | None:
+        """The schema where it is the same for everybody and need not be read."""
+
+    def validation(self, records: Sequence[Record]) -> Call | None:
+        """A call that checks records and writes nothing; None where the platform offers none."""
+
+    def validated(self, records: Sequence[Record], reply: Reply) -> Sequence[str]:
+        """What is wrong, in sentences for the user to read, from the reply to it; empty if nothing is."""

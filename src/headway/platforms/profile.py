@@ -81,7 +81,8 @@ class LimitEntry:
 class Tier:
     """A subscription of a platform, with where its figures come from.
 
-    `without_limits`: why there are none, "unpublished" or "unlimited".
+    `without_limits`: why there are none, "unpublished" or "unlimited". `rate_unpublished`: beside its limits the
+    platform refuses what comes too fast, and tells no figure.
     """
 
     name: str
@@ -92,6 +93,7 @@ class Tier:
     verified: bool
     note: str = ""
     without_limits: str = ""
+    rate_unpublished: bool = False
 
     def limits_for(self, time_zone: str = "UTC", seats: int = 0) -> tuple[Limit, ...]:
         """The limits of an account in that zone, with so many licensed users."""

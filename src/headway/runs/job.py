@@ -117,10 +117,20 @@ class Job(ABC):
         if reopen and copy.name.startswith("spool-") and copy.parent == self._spool().absolute():
             copy.unlink(missing_ok=True)
 
+    def _connector(self, destination: Destination) -> Connector:
+        options = self._options
+        connector = destination.connector(options.mode, options.key)
+        if connector.keyed and not options.key.strip():
+            raise UsageError("--key: name the destination's property that identifies a record, for example email")
+        connector.delivery(0, options.via)
+        if options.validate and connector.validation(()) is None:
+            raise UsageError(f"--validate: {destination.account.profile.title} has nothing to validate records with")
+        return connector
+
     def _mapping(self, source: Source) -> sources.Mapping:
         mapping = sources.Mapping.parse(self._options.map, source.columns)
         key = self._options.key
-        if key not in mapping.columns:
+        if key and key not in mapping.columns:
             mapping.close()
             where = "the map gives" if self._options.map else f"{source.describe} has"
             raise MappingError(f"--key {key}: {where} no column of that name{did_you_mean(key, mapping.columns)}")
@@ -152,13 +162,18 @@ class Job(ABC):
         """Check columns and key against the schema; what turns the source's rows into records."""
         rows = Rows(
             mapping, self._options.key, connector.normalise_key, clear_blanks=self._options.blank == "clear",
-            key_travels=connector.key_travels,
+            key_travels=connector.key_travels, group=connector.group,
         )  # fmt: skip
-        if not self._options.check:
+        known = connector.known_schema()
+        if known is not None:
+            known.check_columns(mapping.columns, connector.key, connector.mode)
+            rows.checker = known.row_checker(mapping.columns)
+        if known is not None or not self._options.check:
+            rows.shaper = connector.shaper(known)
             return rows, None
         schema = SchemaCheck(link, connector, store, mapping.columns)
         await schema.columns()
-        rows.checker = schema.rows()
+        rows.checker, rows.shaper = schema.rows(), connector.shaper(schema.schema)
         return rows, schema
 
     # -- sessions

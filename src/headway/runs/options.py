@@ -20,8 +20,8 @@ _CHOICES = {"blank": ("keep", "clear"), "duplicates": ("last", "first", "fail"),
 class Options:
     """A run's options; see `Sync`. Raises UsageError for values that make no sense. Holds no secret."""
 
-    key: str
-    mode: str = "upsert"
+    key: str = ""
+    mode: str = ""
     map: str | None = None
     blank: Literal["keep", "clear"] = "keep"
     duplicates: Duplicates = "last"
@@ -38,10 +38,10 @@ class Options:
     share: float | None = None
     reserve: int | None = None
     columns: tuple[str, ...] = ()
+    via: str | None = None
+    validate: int = 0
 
     def __post_init__(self) -> None:
-        if not self.key or not self.key.strip():
-            raise UsageError("--key: name the destination's property that identifies a record, for example email")
         for name, known in _CHOICES.items():
             value = getattr(self, name, known[0])
             if value not in known:
@@ -54,6 +54,8 @@ class Options:
             raise UsageError(f"--wait-for-quota must be at least 0 seconds, not {self.wait_for_quota!r}")
         if self.rate is not None and not (self.rate > 0 and math.isfinite(self.rate)):
             raise UsageError(f"--rate must be above 0 records a second, not {self.rate!r}")
+        if isinstance(self.validate, bool) or not 0 <= self.validate <= 20:
+            raise UsageError(f"--validate must be a number of records from 0 to 20, not {self.validate!r}")
         if self.share is not None:
             object.__setattr__(self, "share", parse_share(self.share, "--share"))
 

@@ -8,7 +8,8 @@ Rules:
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Iterable
+from array import array
+from collections.abc import AsyncGenerator, Iterable, Iterator, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass
 from time import perf_counter
@@ -16,15 +17,14 @@ from time import perf_counter
 from headway.core.limits import Limit, Quota
 from headway.core.status import LimitStatus
 from headway.errors import UsageError
-from headway.platforms.connector import Connector
+from headway.platforms.connector import Delivery
 from headway.runs.loading import Converted
 from headway.runs.prediction import predict
 from headway.runs.report import Plan
 from headway.stores.model import Duplicates
 
-__all__ = ["Measured", "measure", "predicted", "quota_state"]
+__all__ = ["Circumstances", "Measured", "Work", "measure", "predicted", "quota_state", "work_of"]
 
-_OVERHEAD = 128  # of a record in a batch, as the store reckons
 _IN_FLIGHT = 16
 _STORE_SECONDS = 9e-6  # to write a record into the store
 _WORK_SECONDS = 2.5e-3  # of our own per call: claim, build, read, finish
@@ -33,21 +33,25 @@ _LATENCY = 0.2  # assumed where no call was made
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """What a source holds: rows read, records to send, the calls they take, rows that cannot be sent, duplicates."""
+    """What a source holds: rows read, records to send, rows that cannot be sent, duplicates, seconds of reading.
+
+    `sizes`: by group, the bytes of each record.
+    """
 
     read: int
     records: int
-    calls: int
     dead: int
     skipped: int
     seconds: float
+    sizes: Mapping[str, array[int]]
 
 
-async def measure(batches: AsyncGenerator[Converted, None], connector: Connector, duplicates: Duplicates) -> Measured:
+async def measure(batches: AsyncGenerator[Converted, None], duplicates: Duplicates) -> Measured:
     """Read a source to its end. Raises UsageError for a duplicate that must not be."""
     began = perf_counter()
     seen: set[int] = set()
-    read = records = calls = dead = in_call = size = 0
+    sizes: dict[str, array[int]] = {}
+    read = records = dead = 0
     async with aclosing(batches):
         async for good, bad, _ in batches:
             read += len(good) + len(bad)
@@ -63,51 +67,97 @@ async def measure(batches: AsyncGenerator[Converted, None], connector: Connector
                     continue
                 seen.add(mark)
                 records += 1
-                need = len(row.payload) + len(row.key) + _OVERHEAD
-                if in_call == 0 or in_call >= connector.batch_size or size + need > connector.batch_bytes:
-                    calls += 1
-                    in_call = size = 0
-                in_call += 1
-                size += need
-    return Measured(read, records, calls, dead, read - dead - records, perf_counter() - began)
+                of = sizes.get(row.group)
+                if of is None:
+                    of = sizes[row.group] = array("l")
+                of.append(len(row.payload) + len(row.key))
+    return Measured(read, records, dead, read - dead - records, perf_counter() - began, sizes)
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """How records travel: so many single calls, and jobs of so many records each."""
+
+    calls: int
+    jobs: tuple[int, ...]
+
+
+def work_of(measured: Measured, delivery: Delivery) -> Work:
+    """The deliveries as the store will form them: full ones, by records and by bytes, group by group."""
+    calls = 0
+    jobs: list[int] = []
+    for sizes in measured.sizes.values():
+        for count in _batches(sizes, delivery):
+            if delivery.jobs and delivery.machine(count) is not None:
+                jobs.append(count)
+            else:
+                calls += 1
+    return Work(calls, tuple(jobs))
+
+
+def _batches(sizes: Iterable[int], delivery: Delivery) -> Iterator[int]:
+    count = size = 0
+    for each in sizes:
+        need = each + delivery.overhead
+        if count and (count >= delivery.batch_size or size + need > delivery.batch_bytes):
+            yield count
+            count = size = 0
+        count += 1
+        size += need
+    if count:
+        yield count
+
+
+@dataclass(frozen=True, slots=True)
+class Circumstances:
+    """What else decides how long it takes.
+
+    `latency` of a call and `pace` of jobs, None if unknown; `extra` calls that a run makes beside its deliveries; calls
+    of the quota that are `used` up; the part of the limits that is ours.
+    """
+
+    wall: float
+    latency: float | None = None
+    share: float = 1.0
+    reserve: int = 0
+    pacing: str | None = None
+    used: int = 0
+    pace: float | None = None
+    extra: int = 0
+    notes: tuple[str, ...] = ()
 
 
 def predicted(
-    measured: Measured,
-    limits: Iterable[Limit],
-    names: frozenset[str],
-    *,
-    wall: float,
-    latency: float | None,
-    share: float,
-    reserve: int,
-    pacing: str | None = None,
-    used: int = 0,
-    notes: tuple[str, ...] = (),
+    measured: Measured, delivery: Delivery, limits: Iterable[Limit], names: frozenset[str], how: Circumstances
 ) -> Plan:
-    """The plan for what was measured. `used`: calls of the quota that are used up already."""
+    """The plan for what was measured."""
+    work = work_of(measured, delivery)
     mine = [limit for limit in limits if limit.name in names]
     quota = next((limit for limit in mine if isinstance(limit, Quota)), None)
-    trip = (_LATENCY if latency is None else latency) + _WORK_SECONDS
+    trip = (_LATENCY if how.latency is None else how.latency) + _WORK_SECONDS
     sending = predict(
-        measured.calls, mine, latency=trip, room=_IN_FLIGHT, wall=wall, share=share, reserve=reserve,
-        pacing=pacing,
-        used={quota.name: used} if quota is not None and used else None,
+        work.calls, mine, latency=trip, room=_IN_FLIGHT, wall=how.wall, share=how.share, reserve=how.reserve,
+        pacing=how.pacing,
+        used={quota.name: how.used} if quota is not None and how.used else None,
     )  # fmt: skip
+    jobs = delivery.forecast(work.jobs, how.pace, trip)
     # Our own work runs on one core, however many calls are in flight.
-    seconds = max(sending.seconds, measured.calls * _WORK_SECONDS)
+    seconds = max(sending.seconds, work.calls * _WORK_SECONDS) + jobs.seconds + how.extra * trip
     reading = measured.seconds + measured.read * _STORE_SECONDS
+    requests = work.calls + round(jobs.calls) + how.extra
+    waiting = "the platform's work on the jobs" if jobs.seconds > sending.seconds else sending.binding_limit
     return Plan(
         read=measured.read,
         records=measured.records,
-        requests=measured.calls,
+        requests=requests,
         seconds=reading + seconds,
-        quota_share=None if quota is None else measured.calls / quota.amount,
-        binding_limit=sending.binding_limit,
+        quota_share=None if quota is None else requests / quota.amount,
+        binding_limit=waiting,
         dead=measured.dead,
         skipped=measured.skipped,
-        quota_free=None if quota is None else max(0, quota.amount - used),
-        notes=notes,
+        quota_free=None if quota is None else max(0, quota.amount - how.used),
+        notes=how.notes,
+        via=delivery.via,
     )
 
 

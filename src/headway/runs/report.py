@@ -49,7 +49,8 @@ class Plan:
 
     `dead` and `skipped` are the rows that would not be sent (not readable, without a key; duplicates). `quota_share`
     is calls by the quota's amount, None without a quota; `quota_free` the calls that are left of it now, None if
-    unknown. `binding_limit` is '' if nothing but the network holds the calls up. `notes` are for the user to read.
+    unknown. `binding_limit` is '' if nothing but the network holds the calls up. `notes` are for the user to read;
+    `via` is the way that was chosen, '' where there is but one.
     """
 
     read: int
@@ -62,6 +63,7 @@ class Plan:
     skipped: int = 0
     quota_free: int | None = None
     notes: tuple[str, ...] = ()
+    via: str = ""
 
 
 def outcome(ended: Ended, books: Ledger) -> tuple[RunState, int]:

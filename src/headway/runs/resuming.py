@@ -54,10 +54,10 @@ class Resumption(Job):
             stack.callback(store.close)
             run = self._find(store)
             self._run = run.id
-            self._given = options = Options.of(run.config.options, **self._changes)
+            self._given = Options.of(run.config.options, **self._changes)
             self._destination = self._destination or run.config.destination
             destination = self._open_destination(stack)
-            connector = destination.connector(options.mode, options.key)
+            connector = self._connector(destination)
             session = self._session(store, connector, began)
             try:
                 link = await self._link(stack, store, destination)
@@ -152,10 +152,10 @@ class Replay(Job):
             if config is None:
                 ended = Ended(Ending.FINISHED)
                 return report("", "done", 0, Ledger(), Tally(), ended, perf_counter() - began)
-            self._given = options = Options.of(config.options)
+            self._given = Options.of(config.options)
             self._destination = self._destination or config.destination
             destination = self._open_destination(stack)
-            connector = destination.connector(options.mode, options.key)
+            connector = self._connector(destination)
             link = await self._link(stack, store, destination)
             refuse_other_account("of the dead letters", config.options, destination.account)
             taken = store.replay(config, self._which)

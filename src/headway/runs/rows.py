@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping
 import msgspec
 
 from headway.core.outcome import Rejected
+from headway.platforms.connector import Shaper
 from headway.sources.mapping import Mapping as ColumnMapping
 from headway.sources.model import BadLine, Batch, MappedRow
 from headway.stores.model import BadRow, Loaded
@@ -50,8 +51,11 @@ class Rows:
         clear_blanks: bool = False,
         key_travels: bool = True,
         checker: Checker | None = None,
+        group: Callable[[Mapping[str, object]], str] = lambda _: "",
     ) -> None:
         self.checker = checker
+        self.shaper: Shaper | None = None
+        self._group = group
         self._mapping = mapping
         self._key = key
         self._normalise = normalise
@@ -73,7 +77,8 @@ class Rows:
 
     def _record(self, row: MappedRow) -> Loaded | BadRow:
         line, values, original = row
-        key = self._normalise(key_text(values.get(self._key)))
+        # Rows without a key are told apart by their lines: none is a duplicate of another.
+        key = self._normalise(key_text(values.get(self._key))) if self._key else f"line {line}"
         if not key:
             return BadRow(
                 line, "", BLANK_KEY, f"line {line}: {self._key} is blank: every record needs a key", _original(row)
@@ -95,9 +100,12 @@ class Rows:
         if not self._key_travels:
             kept.pop(self._key, None)
             told = False
+        group = self._group(kept)
+        if self.shaper is not None:
+            kept, told = dict(self.shaper(kept)), False
         try:
             payload = _encode(kept)
-            return Loaded(key, payload, line, "", None if told else _original(row))
+            return Loaded(key, payload, line, group, None if told else _original(row))
         except (TypeError, ValueError, OverflowError) as error:
             return BadRow(line, key, NOT_JSON, f"line {line}: a value that JSON has no form for: {error}", b"{}")
 

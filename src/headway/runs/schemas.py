@@ -27,14 +27,14 @@ class SchemaCheck:
         self._cache = cache
         self._columns = tuple(columns)
         self._key = f"{link.cache_key}|{connector.object_type}"
-        self._schema: Schema | None = None
+        self.schema: Schema | None = None
         self.fresh = False
 
     async def columns(self) -> None:
         """Refuse columns and keys that the destination does not have; raises MappingError, CredentialsError."""
         schema = self._remembered()
         if schema is not None:
-            self._schema = schema
+            self.schema = schema
             try:
                 self._check(schema)
             except MappingError:
@@ -45,8 +45,8 @@ class SchemaCheck:
 
     def rows(self) -> RowChecker | None:
         """What checks a row's values; None if nothing is to be checked."""
-        assert self._schema is not None
-        return self._schema.row_checker(self._columns)
+        assert self.schema is not None
+        return self.schema.row_checker(self._columns)
 
     async def renewed_rows(self) -> RowChecker | None:
         """As `rows`, of a schema that was asked for just now."""
@@ -66,8 +66,10 @@ class SchemaCheck:
             return None  # written by another version
 
     async def _ask(self) -> Schema:
-        schema = self._connector.schema(await self._link.ask(self._connector.schema_call(), "schema"))
+        call = self._connector.schema_call()
+        assert call is not None
+        schema = self._connector.schema(await self._link.ask(call, "schema"))
         self._cache.cache_put("schema", self._key, schema.to_bytes())
-        self._schema = schema
+        self.schema = schema
         self.fresh = True
         return schema

@@ -13,14 +13,15 @@ from headway.accounts.link import OpenAccount
 from headway.core.limits import Bucket, Limit, Window
 from headway.engine.engine import Engine
 from headway.engine.model import Ended, Ending, Settings, Tally
-from headway.errors import HeadwayError, RunLocked
+from headway.errors import HeadwayError, PermitTimeout, RunLocked
 from headway.events import Event, LoadFinished, Note, RunFinished, RunStarted
-from headway.platforms.connector import Connector
+from headway.platforms.connector import Connector, Delivery
 from headway.runs.loading import Converted, load
 from headway.runs.options import Options
+from headway.runs.pace import remember_pace
 from headway.runs.report import Report, outcome, report
 from headway.stores.interface import RunLock, Store
-from headway.stores.model import DeadFilter, Ledger
+from headway.stores.model import Claim, DeadFilter, Ledger
 
 __all__ = ["Session", "calls_per_second"]
 
@@ -105,10 +106,42 @@ class Session:
             if guarded is not None:
                 return self._report(guarded, link)
         store.set_state(run, "running")
-        return self._report(await self._send(link, config.priority), link)
+        try:
+            await link.usage()
+            found = None if before.loaded else await self._validated(link)
+        except PermitTimeout as error:
+            found = Ended(Ending.QUOTA, redact.text(error))
+        return self._report(found or await self._send(link, config.priority), link)
+
+    async def _validated(self, link: OpenAccount) -> Ended | None:
+        """Let the platform check a sample; why nothing should be sent, if it finds fault with any of it."""
+        claims: list[Claim] = []
+        while len(claims) < self._options.validate:
+            claim = self._store.claim(self._run, 1)
+            if claim is None:
+                break
+            claims.append(claim)
+        for claim in claims:
+            self._store.unclaim(self._run, claim)
+        wrong = 0
+        for claim in claims:
+            call = self._connector.validation(claim.records)
+            assert call is not None
+            reply = await link.ask(call, "validation")
+            messages = self._connector.validated(claim.records, reply)
+            wrong += bool(messages)
+            for message in messages:
+                self._tell(Note(redact.text(message)))
+        if not wrong:
+            self._tell(Note(f"the platform finds no fault with {len(claims)} records"))
+            return None
+        return Ended(
+            Ending.GUARD,
+            f"the platform finds fault with {wrong} of {len(claims)} records; resume sends them all the same",
+        )
 
     def _recover(self) -> None:
-        found = self._store.recover(self._run, not self._connector.repeatable, every=True)
+        found = self._store.recover(self._run, not self._delivery().repeatable, every=True)
         if found.count:
             what = "are sent again" if found.ready else "are dead letters, for sending them twice could make two"
             self._tell(Note(f"the outcome of {found.count} records was unknown when the work broke off: they {what}"))
@@ -140,9 +173,10 @@ class Session:
 
     async def _send(self, link: OpenAccount, priority: str) -> Ended:
         account, options = link.account, self._options
-        names = account.route(self._connector.call(()).path)
+        delivery = self._delivery()
+        names = link.limits_for(delivery.call(()))
         engine = Engine(
-            self._store, self._run, self._connector, link,
+            self._store, self._run, delivery, link,
             settings=Settings(
                 priority=priority, max_dead=options.max_dead, wait_for_quota=options.wait_for_quota,
                 rate=options.rate, timeout=account.timeout,
@@ -153,7 +187,21 @@ class Session:
         self._hook(engine)
         if self._stopped():
             engine.stop()
-        return await engine.run()
+        try:
+            return await engine.run()
+        finally:
+            remember_pace(self._store, link, self._connector, delivery, self.tally)
+
+    def _delivery(self) -> Delivery:
+        """How the run's records travel: decided once, for all sessions that work on it."""
+        store, run = self._store, self._run
+        kept = store.cache_get("way", run, math.inf)
+        if kept is not None:
+            return self._connector.delivery(0, kept.decode())
+        found = self._connector.delivery(store.ledger(run).pending, self._options.via)
+        if found.via:
+            store.cache_put("way", run, found.via.encode())
+        return found
 
     def _report(self, ended: Ended, link: OpenAccount) -> Report:
         store, run, tally = self._store, self._run, self.tally

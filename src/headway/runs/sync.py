@@ -23,7 +23,8 @@ from headway.events import Observer
 from headway.runs.job import Job, SourceSpec, identity_of
 from headway.runs.loading import converted
 from headway.runs.options import Options
-from headway.runs.planning import measure, predicted, quota_state
+from headway.runs.pace import pace_of
+from headway.runs.planning import Circumstances, measure, predicted, quota_state
 from headway.runs.report import Plan, Report
 from headway.sources.model import Source
 from headway.sqlite.opening import Durability
@@ -38,7 +39,7 @@ class Sync(Job):
 
     `source`: a path, "-", a database's URL with `query`, or an iterable of dicts; `destination`: text like
     "hubspot:contacts", or `account["contacts"]`; `key`: the destination's property that identifies a record.
-    `mode`: what the platform offers (upsert, insert, update, archive); `map`: columns to properties, as SQL
+    `mode`: what the platform offers (upsert, insert, update, archive, delete); `map`: columns to properties, as SQL
     expressions; `blank`: "keep" leaves blank cells out, "clear" sends them; `duplicates`: which of several rows with
     one key travels; `limit`: rows to read; `max_dead`: share of dead records that pauses the run; `wait_for_quota`:
     seconds to wait for a quota's reset; `check`: whether to read the destination's schema first; `store`: path or URL
@@ -52,8 +53,8 @@ class Sync(Job):
         source: SourceSpec,
         destination: str | Destination,
         *,
-        key: str,
-        mode: str = "upsert",
+        key: str = "",
+        mode: str = "",
         map: str | None = None,  # noqa: A002  # the name of the command's option
         blank: Literal["keep", "clear"] = "keep",
         duplicates: Duplicates = "last",
@@ -69,12 +70,14 @@ class Sync(Job):
         base_url: str | None = None,
         tier: str | None = None,
         share: float | None = None,
+        via: str | None = None,
+        validate: int = 0,
         durability: Durability = "normal",
         observer: Observer | None = None,
     ) -> None:
         options = Options(
             key, mode, map, blank, duplicates, encoding, delimiter, query, limit, max_dead, wait_for_quota, check,
-            base_url=base_url, tier=tier, share=share,
+            base_url=base_url, tier=tier, share=share, via=via, validate=validate,
         )  # fmt: skip
         if isinstance(destination, Destination) and (base_url or tier or share is not None or state is not None):
             raise UsageError("base_url, tier, share and state belong to the account: give them to headway.account")
@@ -93,19 +96,24 @@ class Sync(Job):
             stack.callback(self._unspool, source.reopen)
             mapping = stack.enter_context(self._mapping(source))
             destination = self._open_destination(stack)
-            connector = destination.connector(options.mode, options.key)
+            connector = self._connector(destination)
             store = open_store(self._store_url, self._durability)
             stack.callback(store.close)
             link = await self._link(stack, store, destination)
             rows, schema = await self._rows(link, store, connector, mapping)
             batches = converted(source, rows, limit=options.limit, schema=schema)
-            measured = await measure(batches, connector, options.duplicates)
+            measured = await measure(batches, options.duplicates)
             owner = destination.account
-            return predicted(
-                measured, owner.limits, owner.route(connector.call(()).path), wall=time.time(), latency=link.seconds,
-                share=owner.config.share, reserve=owner.config.reserve, pacing=owner.pacing,
-                used=quota_state(owner.limiter.snapshot(), owner.limits), notes=source.notes,
+            await link.usage()
+            delivery = connector.delivery(measured.records, options.via)
+            used = quota_state(owner.limiter.snapshot(), owner.limits)
+            how = Circumstances(
+                time.time(), link.seconds, owner.config.share, owner.config.reserve, owner.pacing,
+                used=used, pace=pace_of(store, link, connector, delivery),
+                extra=link.extra + bool(options.validate), notes=source.notes,
             )  # fmt: skip
+            names = link.limits_for(delivery.call(()))
+            return predicted(measured, delivery, owner.limits, names, how)
 
     async def _work(self) -> Report:
         began = perf_counter()
@@ -115,7 +123,7 @@ class Sync(Job):
             stack.callback(self._unspool_without_run, source.reopen)
             mapping = stack.enter_context(self._mapping(source))
             destination = self._open_destination(stack)
-            connector = destination.connector(options.mode, options.key)
+            connector = self._connector(destination)
             for note in source.notes:
                 self._note(note)
             store = open_store(self._store_url, self._durability)

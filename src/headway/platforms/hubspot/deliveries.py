@@ -18,6 +18,7 @@ from headway.core.outcome import Verdict
 from headway.core.records import Call, Record, Reply
 from headway.errors import UsageError
 from headway.platforms.catalog_reader import nearest
+from headway.platforms.connector import OneCall
 from headway.platforms.hubspot import verdicts
 from headway.platforms.hubspot.schema import HubSpotSchema
 
@@ -43,7 +44,7 @@ class _Batch(msgspec.Struct):
 _encode = msgspec.json.Encoder().encode
 
 
-class HubSpotConnector:
+class HubSpotConnector(OneCall):
     """One object type in one mode, by one key. Raises UsageError for combinations that HubSpot does not offer."""
 
     platform = "hubspot"
@@ -90,6 +91,13 @@ class HubSpotConnector:
     def verdict(self, records: Sequence[Record], reply: Reply) -> Verdict:
         """What the reply says of each record, in order."""
         return verdicts.judge(records, reply, self.key, self.mode)
+
+    def delivery(self, records: int, via: str | None = None) -> HubSpotConnector:
+        """There is but one way; raises UsageError for a name of another."""
+        del records
+        if via is not None:
+            raise UsageError(f"--via {via}: records travel to HubSpot in one way only: leave it out")
+        return self
 
     def schema_call(self) -> Call:
         """Reads the object's properties."""

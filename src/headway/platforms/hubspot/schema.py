@@ -5,7 +5,6 @@ Source: developers.hubspot.com/docs/api/crm/properties.
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Callable, Mapping, Sequence
 from datetime import date, datetime
@@ -17,6 +16,7 @@ from headway.core.records import Reply
 from headway.errors import CredentialsError, MappingError, PlatformError
 from headway.platforms.connector import RowChecker
 from headway.platforms.hubspot.replies import error_of, message_of
+from headway.platforms.nearest import did_you_mean
 
 __all__ = ["HubSpotSchema", "Property"]
 
@@ -133,13 +133,7 @@ class HubSpotSchema(msgspec.Struct):
             )
 
     def _near(self, column: str) -> str:
-        labels = {_plain(each.label): name for name, each in self.properties.items() if each.label}
-        plain = {_plain(name): name for name in self.properties}
-        wanted = _plain(column)
-        exact = plain.get(wanted) or labels.get(wanted)
-        close = difflib.get_close_matches(wanted, [*plain, *labels], n=1, cutoff=0.6)
-        found = exact or (plain.get(close[0]) or labels.get(close[0]) if close else None)
-        return f": did you mean {found!r}?" if found else ""
+        return did_you_mean(column, {name: each.label for name, each in self.properties.items()})
 
     # -- values
 
@@ -176,10 +170,6 @@ def _property(told: _Told) -> Property:
     )  # fmt: skip
 
 
-def _plain(name: str) -> str:
-    return re.sub(r"[^a-z0-9]", "", name.lower())
-
-
 def _text(value: object) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
 
@@ -201,9 +191,7 @@ def _options(each: Property) -> Callable[[str], str]:
         wrong = next((part for part in parts if part and part not in options), None)
         if wrong is None:
             return ""
-        plain = {_plain(option): option for option in each.options}
-        close = difflib.get_close_matches(_plain(wrong), list(plain), n=1, cutoff=0.5)
-        hint = f": did you mean {plain[close[0]]!r}?" if close else f": one of {', '.join(each.options[:8])}"
+        hint = did_you_mean(wrong, dict.fromkeys(each.options, "")) or f": one of {', '.join(each.options[:8])}"
         return f"is not an option{hint}"
 
     return check

@@ -1,0 +1,62 @@
+"""What Google's replies mean: the Measurement Protocol answers 2xx to nearly everything, the Data API does not.
+
+Sources: Google Analytics Measurement Protocol, "Verify implementation"; Data API v1beta, "Limits and quotas".
+"""
+
+from __future__ import annotations
+
+import json
+
+from headway.core.headers import retry_after
+from headway.core.outcome import (
+    CredentialsRejected,
+    Delivered,
+    MappingFault,
+    Outcome,
+    RateLimited,
+    SplitNeeded,
+    Transient,
+)
+from headway.core.records import Reply
+
+__all__ = ["error_of", "meaning"]
+
+_QUOTAS = (
+    ("concurrent", "concurrency"),
+    ("tokens for a project per hour", "tokens-project-hour"),
+    ("tokens per hour", "tokens-hour"),
+    ("tokens per day", "tokens-day"),
+    ("requests per day", "daily"),
+)
+
+
+def error_of(reply: Reply) -> tuple[str, str]:
+    """Status and message of a Google error, as far as they can be read."""
+    try:
+        said = json.loads(reply.body)
+    except (ValueError, RecursionError):
+        said = None
+    error = said.get("error") if isinstance(said, dict) else None
+    if not isinstance(error, dict):
+        return f"HTTP_{reply.status}", f"HTTP {reply.status}"
+    return str(error.get("status") or f"HTTP_{reply.status}")[:100], str(error.get("message") or "").strip()[:500]
+
+
+def meaning(reply: Reply) -> Outcome:
+    """What a reply says of a whole call."""
+    status = reply.status
+    if 200 <= status < 300:
+        return Delivered()
+    code, message = error_of(reply)
+    wait = retry_after(reply.headers, 0)
+    if status == 429 or code == "RESOURCE_EXHAUSTED":
+        lowered = message.lower()
+        limit = next((name for words, name in _QUOTAS if words in lowered), "")
+        return RateLimited(limit, wait, code, message)
+    if status in {401, 403}:
+        return CredentialsRejected(code, message)
+    if status >= 500 or status == 408:
+        return Transient(code, message, wait, applied=True)
+    if status == 413:
+        return SplitNeeded(code, message)
+    return MappingFault(code, message)

@@ -1,0 +1,37 @@
+"""How fast a platform works off the jobs of a destination: remembered from run to run, for the plan."""
+
+from __future__ import annotations
+
+import math
+
+from headway.accounts.link import Cache, OpenAccount
+from headway.engine.model import Tally
+from headway.platforms.connector import Connector, Delivery
+
+__all__ = ["pace_of", "remember_pace"]
+
+_MONTH = 30 * 86_400.0
+
+
+def _key(link: OpenAccount, connector: Connector, delivery: Delivery) -> str:
+    return f"{link.cache_key}|{connector.object_type}|{delivery.via}"
+
+
+def pace_of(cache: Cache, link: OpenAccount, connector: Connector, delivery: Delivery) -> float | None:
+    """Records a second, as last seen; None where nothing was seen yet."""
+    if not delivery.jobs:
+        return None
+    said = cache.cache_get("pace", _key(link, connector, delivery), _MONTH)
+    try:
+        pace = math.nan if said is None else float(said)
+    except ValueError:
+        return None
+    return pace if math.isfinite(pace) and pace > 0 else None
+
+
+def remember_pace(cache: Cache, link: OpenAccount, connector: Connector, delivery: Delivery, tally: Tally) -> None:
+    """Keep what this session saw, if it saw enough to tell."""
+    seconds = tally.job_last - tally.job_first if delivery.serial else tally.job_seconds
+    if tally.job_records and seconds > 0:
+        pace = tally.job_records / seconds
+        cache.cache_put("pace", _key(link, connector, delivery), f"{pace:.3f}".encode())
