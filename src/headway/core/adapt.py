@@ -139,7 +139,7 @@ def learn(
     if said:
         gate.express = None
     for word in said:
-        meter = _meant(ticket.lane.meters, word)
+        meter = gate.meters.get(word.name) if word.name else _meant(ticket.lane.meters, word)
         if meter is None:
             continue
         counted = max(0, word.limit - word.remaining)
@@ -200,8 +200,6 @@ def learn_date(ticket: Ticket, date: int | None, now: int) -> None:
 def _meant(meters: Iterable[Meter], word: Remaining) -> Meter | None:
     """The one meter of the ticket's that a header speaks of, None if it could be several or none."""
     found: list[Meter]
-    if word.name:
-        return next((meter for meter in meters if meter.name == word.name), None)
     if word.kind == "daily":
         found = [
             meter

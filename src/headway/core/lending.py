@@ -20,6 +20,8 @@ from dataclasses import dataclass, field
 
 __all__ = ["Answer", "Ask", "Keeping", "Pool", "exchange", "max_min"]
 
+_TOO_LONG = 3600 * 1_000_000_000
+
 
 @dataclass(frozen=True, slots=True)
 class Keeping:
@@ -160,7 +162,8 @@ def exchange(
 
 def _begin(keeping: Keeping, time: int, epoch: str, *, first: bool, fresh: bool) -> Pool:
     pool = Pool(epoch=epoch, now=time, amount=keeping.amount)
-    if fresh or (first and not keeping.per):
+    # Nobody waits a day to learn that nothing was used: a long span begins empty where there never was a state.
+    if fresh or (first and (not keeping.per or keeping.per >= _TOO_LONG)):
         pool.free = keeping.amount
     elif first:
         # Nobody else can be alive: one call may find out what the platform has counted.

@@ -107,7 +107,8 @@ class Session:
                 return self._report(guarded, link)
         store.set_state(run, "running")
         try:
-            await link.usage()
+            if self._delivery().jobs:
+                await link.usage()
             found = None if before.loaded else await self._validated(link)
         except PermitTimeout as error:
             found = Ended(Ending.QUOTA, redact.text(error))

@@ -110,7 +110,7 @@ class Sync(Job):
             how = Circumstances(
                 time.time(), link.seconds, owner.config.share, owner.config.reserve, owner.pacing,
                 used=used, pace=pace_of(store, link, connector, delivery),
-                extra=link.extra + bool(options.validate), notes=source.notes,
+                extra=(link.extra if delivery.jobs else 0) + options.validate, notes=source.notes,
             )  # fmt: skip
             names = link.limits_for(delivery.call(()))
             return predicted(measured, delivery, owner.limits, names, how)
