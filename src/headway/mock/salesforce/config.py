@@ -56,13 +56,14 @@ _PERSON = (
 )
 STANDARD = (
     SObject("Contact", (
-        *_PERSON, Field("Department", length=80), Field("Birthdate", "date", 0), Field("MailingStreet", "textarea", 255),
+        *_PERSON, Field("Department", length=80), Field("Birthdate", "date", 0),
+        Field("MailingStreet", "textarea", 255),
         Field("MailingCity", length=40), Field("MailingState", length=80), Field("MailingPostalCode", length=20),
         Field("MailingCountry", length=80), Field("AccountId", "reference", 18),
     )),
     SObject("Account", (
-        Field("Name", required=True), Field("Website", "url"), Field("Phone", "phone", 40), Field("Industry", length=40),
-        Field("BillingCity", length=40), Field("BillingCountry", length=80), Field("AnnualRevenue", "currency", 0),
+        Field("Name", required=True), Field("Website", "url"), Field("Phone", "phone", 40),
+        Field("Industry", length=40), Field("BillingCity", length=40), Field("BillingCountry", length=80), Field("AnnualRevenue", "currency", 0),
         Field("NumberOfEmployees", "int", 0),
     )),
     SObject("Lead", (*_PERSON, Field("Company", required=True), Field("Status", length=40))),

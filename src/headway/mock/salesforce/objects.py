@@ -109,6 +109,15 @@ class Table:
     # -- checking
 
     def _wrong(self, values: Mapping[str, Any], found: str | None, operation: str, *, bulk: bool) -> Fault | None:
+        return (
+            self._wrong_fields(values, found, operation, bulk=bulk)
+            or self._missing(values, found)
+            or self._duplicate(values, found)
+        )
+
+    def _wrong_fields(
+        self, values: Mapping[str, Any], found: str | None, operation: str, *, bulk: bool
+    ) -> Fault | None:
         for position, (name, value) in enumerate(values.items()):
             if name == "Id" and operation == "update":
                 continue
@@ -120,18 +129,23 @@ class Table:
             if not (field.createable if found is None else field.updateable):
                 return Fault(
                     "INVALID_FIELD_FOR_INSERT_UPDATE",
-                    f"Unable to create/update fields: {name}. Please check the security settings of this field and verify "
-                    "that it is read/write for your profile or permission set.",
+                    f"Unable to create/update fields: {name}. Please check the security settings of this field.",
                     (name,),
                 )
             wrong = None if value is None or value == "" else _wrong_value(field, value, position, bulk=bulk)
             if wrong is not None:
                 return wrong
+        return None
+
+    def _missing(self, values: Mapping[str, Any], found: str | None) -> Fault | None:
         if found is None:
             missing = [f.name for f in self.fields.values() if f.required and values.get(f.name) in {None, ""}]
             if missing:
                 told = ", ".join(missing)
                 return Fault("REQUIRED_FIELD_MISSING", f"Required fields are missing: [{told}]", tuple(missing))
+        return None
+
+    def _duplicate(self, values: Mapping[str, Any], found: str | None) -> Fault | None:
         for name in self._keys:
             value = values.get(name)
             owner = None if value in {None, ""} else self._by[name].get(str(value).lower())
