@@ -88,11 +88,17 @@ class Engine:
         self._bytes = 0
         self._weights: dict[asyncio.Task[None], int] = {}
         self._trip = 0.1
+        self._tripped = False
         self._due = 0.0
         self._failure: BaseException | None = None
         self.tally = Tally()
 
     # -- from outside
+
+    @property
+    def trip(self) -> float | None:
+        """Seconds of a call, as of late; None where none was made."""
+        return self._trip if self._tripped else None
 
     async def run(self) -> Ended:
         """Deliver until nothing is left, or until something ends it; returns why."""
@@ -287,7 +293,8 @@ class Engine:
         back = perf_counter()
         tally.spent("send", back - built)
         tally.last_reply = self._now()
-        self._trip += (min(reply.seconds, 60.0) - self._trip) * 0.2
+        self._trip += (min(reply.seconds, 60.0) - self._trip) * (0.2 if self._tripped else 1.0)
+        self._tripped = True
         try:
             verdict = timed(self._connector.verdict(records, reply), reply, self._clock.wall_ns())
             self._judge(permit, reply, verdict, records[0].id)

@@ -8,7 +8,7 @@ from headway.accounts.link import Cache, OpenAccount
 from headway.engine.model import Tally
 from headway.platforms.connector import Connector, Delivery
 
-__all__ = ["pace_of", "remember_pace"]
+__all__ = ["latency_of", "pace_of", "remember_latency", "remember_pace"]
 
 _MONTH = 30 * 86_400.0
 
@@ -27,6 +27,20 @@ def pace_of(cache: Cache, link: OpenAccount, connector: Connector, delivery: Del
     except ValueError:
         return None
     return pace if math.isfinite(pace) and pace > 0 else None
+
+
+def latency_of(cache: Cache, link: OpenAccount, connector: Connector) -> float | None:
+    """Seconds that a call took when records travelled last; None if that was not seen."""
+    said = cache.cache_get("latency", f"{link.cache_key}|{connector.object_type}", _MONTH)
+    try:
+        return None if said is None else float(said)
+    except ValueError:
+        return None
+
+
+def remember_latency(cache: Cache, link: OpenAccount, connector: Connector, seconds: float) -> None:
+    """Keep what a call took in this session."""
+    cache.cache_put("latency", f"{link.cache_key}|{connector.object_type}", f"{seconds:.4f}".encode())
 
 
 def remember_pace(cache: Cache, link: OpenAccount, connector: Connector, delivery: Delivery, tally: Tally) -> None:

@@ -28,6 +28,8 @@ __all__ = ["Circumstances", "Measured", "Work", "measure", "predicted", "quota_s
 _IN_FLIGHT = 16
 _STORE_SECONDS = 9e-6  # to write a record into the store
 _WORK_SECONDS = 2.5e-3  # of our own per call: claim, build, read, finish
+_JOB_SECONDS = 2.2e-5  # of our own per record that travels in a job: claim, write, read its result, finish
+_OPENING = 2  # calls that go one after the other, see engine/opening.py
 _LATENCY = 0.2  # assumed where no call was made
 
 
@@ -139,10 +141,12 @@ def predicted(
         work.calls, mine, latency=trip, room=_IN_FLIGHT, wall=how.wall, share=how.share, reserve=how.reserve,
         pacing=how.pacing,
         used={quota.name: how.used} if quota is not None and how.used else None,
+        opening=0 if delivery.jobs else _OPENING,
     )  # fmt: skip
     jobs = delivery.forecast(work.jobs, how.pace, trip)
     # Our own work runs on one core, however many calls are in flight.
-    seconds = max(sending.seconds, work.calls * _WORK_SECONDS) + jobs.seconds + how.extra * trip
+    seconds = max(sending.seconds, work.calls * _WORK_SECONDS) + how.extra * trip
+    seconds += jobs.seconds + sum(work.jobs) * _JOB_SECONDS
     reading = measured.seconds + measured.read * _STORE_SECONDS
     requests = work.calls + round(jobs.calls) + how.extra
     waiting = "the platform's work on the jobs" if jobs.seconds > sending.seconds else sending.binding_limit

@@ -36,8 +36,12 @@ def predict(
     reserve: int = 0,
     pacing: str | None = None,
     used: Mapping[str, int] | None = None,
+    opening: int = 0,
 ) -> Prediction:
-    """Run the gate for so many calls. `wall` is now in Unix seconds; `used` the calls of each quota used before."""
+    """Run the gate for so many calls. `wall` is now in Unix seconds; `used` the calls of each quota used before.
+
+    `opening`: so many calls go one after the other before the rest.
+    """
     gate = Gate(limits, share=share, reserve=reserve, pacing=pacing)
     start = nanoseconds(wall)
     for name, count in (used or {}).items():
@@ -45,15 +49,16 @@ def predict(
         if isinstance(meter, QuotaMeter):
             meter.roll(0, start)
             meter.foreign = max(0, count)
-    return _Simulation(gate, start, nanoseconds(latency), max(1, room)).run(calls)
+    return _Simulation(gate, start, nanoseconds(latency), max(1, room), opening).run(calls)
 
 
 class _Simulation:
-    def __init__(self, gate: Gate, start: int, latency: int, room: int) -> None:
+    def __init__(self, gate: Gate, start: int, latency: int, room: int, opening: int) -> None:
         self._gate = gate
         self._start = start
         self._latency = latency
         self._room = room
+        self._opening = opening
         self._waited: dict[str, int] = {}
         self._now = 0
 
@@ -63,7 +68,8 @@ class _Simulation:
         left, number = calls, 0
         while left or flying:
             wake: int | None = None
-            if left and len(flying) < self._room:
+            room = 1 if number - len(flying) < self._opening else self._room
+            if left and len(flying) < room:
                 ticket = gate.request()
                 poll = gate.poll(self._now, self._start + self._now)
                 if poll.granted:

@@ -18,7 +18,7 @@ from headway.events import Event, LoadFinished, Note, RunFinished, RunStarted
 from headway.platforms.connector import Connector, Delivery
 from headway.runs.loading import Converted, load
 from headway.runs.options import Options
-from headway.runs.pace import remember_pace
+from headway.runs.pace import remember_latency, remember_pace
 from headway.runs.report import Report, outcome, report
 from headway.stores.interface import RunLock, Store
 from headway.stores.model import Claim, DeadFilter, Ledger
@@ -192,6 +192,8 @@ class Session:
             return await engine.run()
         finally:
             remember_pace(self._store, link, self._connector, delivery, self.tally)
+            if engine.trip is not None:
+                remember_latency(self._store, link, self._connector, engine.trip)
 
     def _delivery(self) -> Delivery:
         """How the run's records travel: decided once, for all sessions that work on it."""

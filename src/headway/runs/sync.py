@@ -23,7 +23,7 @@ from headway.events import Observer
 from headway.runs.job import Job, SourceSpec, identity_of
 from headway.runs.loading import converted
 from headway.runs.options import Options
-from headway.runs.pace import pace_of
+from headway.runs.pace import latency_of, pace_of
 from headway.runs.planning import Circumstances, measure, predicted, quota_state
 from headway.runs.report import Plan, Report
 from headway.sources.model import Source
@@ -107,10 +107,14 @@ class Sync(Job):
             await link.usage()
             delivery = connector.delivery(measured.records, options.via)
             used = quota_state(owner.limiter.snapshot(), owner.limits)
+            pace = pace_of(store, link, connector, delivery)
+            notes = source.notes
+            if delivery.jobs and pace is None:
+                notes += (f"how fast {owner.profile.title} works jobs off was never seen yet: the time is a guess",)
             how = Circumstances(
-                time.time(), link.seconds, owner.config.share, owner.config.reserve, owner.pacing,
-                used=used, pace=pace_of(store, link, connector, delivery),
-                extra=(link.extra if delivery.jobs else 0) + options.validate, notes=source.notes,
+                time.time(), latency_of(store, link, connector) or link.seconds, owner.config.share, owner.config.reserve, owner.pacing,
+                used=used, pace=pace,
+                extra=(link.extra if delivery.jobs else 0) + options.validate, notes=notes,
             )  # fmt: skip
             names = link.limits_for(delivery.call(()))
             return predicted(measured, delivery, owner.limits, names, how)
