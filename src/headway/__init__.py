@@ -14,6 +14,11 @@ if TYPE_CHECKING:
     from headway.accounts.account import Account as Account
     from headway.accounts.account import Destination as Destination
     from headway.accounts.account import account as account
+    from headway.accounts.logins import ClientCredentials as ClientCredentials
+    from headway.accounts.logins import JwtBearer as JwtBearer
+    from headway.accounts.logins import Measurement as Measurement
+    from headway.accounts.logins import OAuthRefresh as OAuthRefresh
+    from headway.accounts.logins import ServiceAccount as ServiceAccount
     from headway.adapters.attempts import call_options as call_options
     from headway.adapters.doors import adapt as adapt
     from headway.adapters.urllib3 import patch_urllib3 as patch_urllib3
@@ -45,6 +50,8 @@ if TYPE_CHECKING:
     from headway.errors import UsageError as UsageError
     from headway.limiter import Limiter as Limiter
     from headway.permit import Permit as Permit
+    from headway.platforms.ga4.reports import ReportRequest as ReportRequest
+    from headway.platforms.ga4.reports import ReportTable as ReportTable
     from headway.pool.model import DeadTask as DeadTask
     from headway.pool.model import PoolReport as PoolReport
     from headway.pool.pool import Pool as Pool
@@ -56,18 +63,22 @@ _HOMES = {
     "Account": "headway.accounts.account",
     "Adaptive": "headway.core.limits",
     "Bucket": "headway.core.limits",
+    "ClientCredentials": "headway.accounts.logins",
     "Concurrency": "headway.core.limits",
     "CredentialsError": "headway.errors",
     "DeadTask": "headway.pool.model",
     "Destination": "headway.accounts.account",
     "ForkedLimiter": "headway.errors",
     "HeadwayError": "headway.errors",
+    "JwtBearer": "headway.accounts.logins",
     "LedgerError": "headway.errors",
     "LimitStatus": "headway.core.status",
     "Limiter": "headway.limiter",
     "LimiterClosed": "headway.errors",
     "MappingError": "headway.errors",
+    "Measurement": "headway.accounts.logins",
     "NeverGranted": "headway.errors",
+    "OAuthRefresh": "headway.accounts.logins",
     "Permit": "headway.permit",
     "PermitTimeout": "headway.errors",
     "Plan": "headway.runs.report",
@@ -79,8 +90,11 @@ _HOMES = {
     "RateLimited": "headway.errors",
     "Rejected": "headway.errors",
     "Report": "headway.runs.report",
+    "ReportRequest": "headway.platforms.ga4.reports",
+    "ReportTable": "headway.platforms.ga4.reports",
     "RetryPolicy": "headway.core.retry",
     "RunLocked": "headway.errors",
+    "ServiceAccount": "headway.accounts.logins",
     "SourceError": "headway.errors",
     "StateVersionError": "headway.errors",
     "Sync": "headway.runs.sync",
@@ -95,22 +109,26 @@ _HOMES = {
     "patch_urllib3": "headway.adapters.urllib3",
 }
 
-__all__ = [  # plainly sorted
+__all__ = [
     "Account",
     "Adaptive",
     "Bucket",
+    "ClientCredentials",
     "Concurrency",
     "CredentialsError",
     "DeadTask",
     "Destination",
     "ForkedLimiter",
     "HeadwayError",
+    "JwtBearer",
     "LedgerError",
     "LimitStatus",
     "Limiter",
     "LimiterClosed",
     "MappingError",
+    "Measurement",
     "NeverGranted",
+    "OAuthRefresh",
     "Permit",
     "PermitTimeout",
     "Plan",
@@ -122,8 +140,11 @@ __all__ = [  # plainly sorted
     "RateLimited",
     "Rejected",
     "Report",
+    "ReportRequest",
+    "ReportTable",
     "RetryPolicy",
     "RunLocked",
+    "ServiceAccount",
     "SourceError",
     "StateVersionError",
     "Sync",

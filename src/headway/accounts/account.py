@@ -11,10 +11,10 @@ Rules:
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Literal, Self
+from typing import TYPE_CHECKING, Literal, Self
 from urllib.parse import urlsplit
 
 from headway.accounts.config import AccountConfig, parse_share, read_account
@@ -39,8 +39,12 @@ from headway.events import Event, Observer
 from headway.limiter import Limiter
 from headway.platforms import catalog_reader
 from headway.platforms.connector import Connector, Identity
+from headway.platforms.ga4.reports import ReportRequest, ReportTable
 from headway.platforms.profile import Profile
 from headway.platforms.recognition import body_tells, rejection_of
+
+if TYPE_CHECKING:
+    from headway.accounts.reporting import Reporter
 
 __all__ = ["Account", "Destination", "account", "configured"]
 
@@ -85,6 +89,8 @@ class Account(Doors):
         self._lock = threading.Lock()
         self._preparing = threading.Lock()
         self._limiter: Limiter | None = None
+        self._reporting: Reporter | None = None
+        self.cache = ".headway/records.db"
         self._observers: list[Observer] = []
 
     def __repr__(self) -> str:
@@ -176,6 +182,44 @@ class Account(Doors):
             for entry in added:
                 limiter.add(entry.limit(self.time_zone, self.seats), self._key(entry.scope, entry.name))
             return tuple(entry.name for entry in added)
+
+    # -- reports
+
+    def report(
+        self,
+        metrics: Sequence[str],
+        dimensions: Sequence[str] = (),
+        *,
+        start: str = "7daysAgo",
+        end: str = "today",
+        limit: int | None = None,
+        where: Mapping[str, str] | None = None,
+        order: Sequence[str] = (),
+        ttl: float = 300.0,
+    ) -> ReportTable:
+        """A report of Google Analytics, remembered for `ttl` seconds: asked for again it costs no call.
+
+        `start` and `end`: days (2026-11-01, yesterday, 7daysAgo); `where`: dimension → value; `order`: names, `-name`
+        for the largest first. Raises UsageError, CredentialsError, PlatformError, PermitTimeout.
+        """
+        asked = ReportRequest(metrics, dimensions, start, end, limit, where or {}, order)
+        return self.reports([asked], ttl=ttl)[0]
+
+    def reports(self, requests: Sequence[ReportRequest], *, ttl: float = 300.0) -> list[ReportTable]:
+        """Several reports, five in a call."""
+        return self._reporter().run(requests, ttl)
+
+    async def areports(self, requests: Sequence[ReportRequest], *, ttl: float = 300.0) -> list[ReportTable]:
+        """As `reports`, within an event loop."""
+        return await self._reporter().arun(requests, ttl)
+
+    def _reporter(self) -> Reporter:
+        from headway.accounts.reporting import Reporter
+
+        with self._preparing:
+            if self._reporting is None:
+                self._reporting = Reporter(self, self.cache)
+            return self._reporting
 
     def route(self, path: str) -> frozenset[str]:
         """The limits that a call to this path counts against, as far as they are known already."""
@@ -272,6 +316,8 @@ class Destination:
         Raises UsageError for what the platform does not offer.
         """
         api = self.account.api
+        if self.account.platform == "ga4" and not self.account.query:
+            raise UsageError("events need a data stream: set GA4_MEASUREMENT_ID (G-…) and GA4_API_SECRET")
         return api.connector(self.object_type, mode or api.mode, key)
 
 
@@ -292,6 +338,7 @@ def account(
     identity: str | None = None,
     seats: int = 0,
     property: str | None = None,  # noqa: A002  # Google's own word
+    store: str | Path | None = None,
 ) -> Account:
     """An account on a platform.
 
@@ -301,7 +348,8 @@ def account(
     calls of the day to leave; `state`: where the limits' state lives (default: per user); `time_zone`: of the quota's
     midnight, if not the platform's word; `identity`: the platform's id of the account, where you know it and the
     platform cannot be asked; `seats`: licensed users, where the tier's figures grow with them; `property`: the Google
-    Analytics property that reports are asked of. Raises UsageError, also for missing credentials.
+    Analytics property that reports are asked of, `store`: where they are remembered (default: .headway/records.db, as
+    for runs). Raises UsageError, also for missing credentials.
     """
     platform = platform.lower()
     if isinstance(seats, bool) or seats < 0:
@@ -319,6 +367,8 @@ def account(
         timeout=timeout,
         seats=seats,
     )
+    if store is not None:
+        made.cache = str(store)
     known = made.tokens.login
     if identity is None and property is not None:
         identity = f"properties/{checked_property(property)}"

@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from types import TracebackType
 from typing import Protocol, Self
@@ -24,6 +24,7 @@ from headway.accounts.account import Account
 from headway.accounts.logins import Login, Token
 from headway.accounts.waiting import PermitQueue
 from headway.clock import SystemClock
+from headway.core.gate import Cost
 from headway.core.headers import Remaining, retry_after
 from headway.core.outcome import CredentialsRejected, RateLimited, Transient
 from headway.core.records import Call, Reply
@@ -207,22 +208,31 @@ class OpenAccount:
                     raise TransportError(f"{self.name}: no new access token: {error}", sent=False) from error
                 await asyncio.sleep(decision.when)
 
-    async def ask(self, call: Call, name: str, left: Left | None = None) -> Reply:
+    async def ask(
+        self,
+        call: Call,
+        name: str,
+        left: Left | None = None,
+        *,
+        actual: Callable[[Reply], Mapping[str, int]] | None = None,
+        policy: RetryPolicy = _POLICY,
+    ) -> Reply:
         """Send a call that carries no records, again if it may pass; returns the last reply, whatever it says.
 
-        `left`: what its reply says is left of the limits. Raises PermitTimeout if a quota is used up or a pause longer
-        than an hour, TransportError without a reply, CredentialsError where a token cannot be renewed.
+        `left`: what its reply says is left of the limits; `actual`: what the call cost of them. Raises PermitTimeout if
+        a quota is used up or a pause longer than an hour, TransportError without a reply, CredentialsError where a token
+        cannot be renewed.
         """
         attempt = 0
         while True:
             attempt += 1
             limits = self.limits_for(call)
-            permit = await self._permit(limits)
+            permit = await self._permit(limits, call.cost)
             used = self.generation
             try:
                 reply = await self.send(call, permit, name=name)
             except TransportError:
-                decision = _POLICY.decide(attempt, 0.0, random.random())
+                decision = policy.decide(attempt, 0.0, random.random())
                 if isinstance(decision, GiveUp):
                     raise
                 await asyncio.sleep(decision.when)
@@ -237,30 +247,30 @@ class OpenAccount:
                 wait = 0.0
             if left is not None and reply.status == 200:
                 permit.learn(left(reply))
-            permit.settle()
+            permit.settle(None if actual is None else actual(reply) or None)
             if isinstance(meaning, CredentialsRejected) and reply.status == 401 and await self.renew(used):
                 wait = 0.0
             if isinstance(meaning, Transient):
-                wait = self._again(attempt, meaning)
+                wait = self._again(attempt, meaning, policy)
             if wait is None:
                 return reply
             await asyncio.sleep(wait)
 
-    async def _permit(self, limits: frozenset[str]) -> Permit:
+    async def _permit(self, limits: frozenset[str], cost: Cost) -> Permit:
         """A permit for a call of our own; raises PermitTimeout where waiting is not worth while."""
         queue = PermitQueue(
             self.limiter, account=self.name, names=limits, priority="interactive", wait_for_quota=self._wait,
             clock=SystemClock(), tell=self._tell,
         )  # fmt: skip
-        got = await queue.take(asyncio.get_running_loop().create_future())
+        got = await queue.take(asyncio.get_running_loop().create_future(), cost)
         if isinstance(got, Permit):
             return got
         assert got is not None
         raise PermitTimeout(got.reason, got.seconds, got.limit)
 
     @staticmethod
-    def _again(attempt: int, meaning: Transient) -> float | None:
-        decision = _POLICY.decide(attempt, 0.0, random.random(), meaning.retry_after)
+    def _again(attempt: int, meaning: Transient, policy: RetryPolicy) -> float | None:
+        decision = policy.decide(attempt, 0.0, random.random(), meaning.retry_after)
         return None if isinstance(decision, GiveUp) else decision.when
 
     def limits_for(self, call: Call) -> frozenset[str]:

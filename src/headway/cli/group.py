@@ -15,6 +15,7 @@ COMMANDS = {
     "sync": ("headway.cli.syncing", "sync", "Send every record of a file or query to a destination."),
     "plan": ("headway.cli.syncing", "plan", "Say how many calls a sync takes, how long, and what limits it."),
     "resume": ("headway.cli.syncing", "resume", "Go on with a run that was interrupted or paused."),
+    "report": ("headway.cli.reporting", "report", "Read a report, remembered so that asking again costs nothing."),
     "status": ("headway.cli.looking", "status", "Show the runs, or the books of one."),
     "rows": ("headway.cli.looking", "rows", "Show what happened to a record."),
     "dead": ("headway.cli.dead", "dead", "Dead letters: list, show, replay, export, drop."),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -32,11 +32,7 @@ __all__ = ["demo", "mock"]
     help="Calls per duration and token, or none (hubspot).",
 )
 @click.option(
-    "--daily",
-    type=click.IntRange(0),
-    default=40_000,
-    show_default=True,
-    help="Calls a day and portal; 0: no limit (hubspot).",
+    "--daily", type=click.IntRange(0), default=None, help="Calls a day; 0: no limit (hubspot 40,000, else the tier's)."
 )
 @click.option(
     "--search", type=click.IntRange(0), default=5, show_default=True, help="Searches a second; 0: no limit (hubspot)."
@@ -48,108 +44,63 @@ __all__ = ["demo", "mock"]
     "--jitter", type=DURATION, default="0", help="Random delay up to this, before a call is counted and after."
 )
 @click.option("--time-zone", default="US/Eastern", show_default=True, help="The zone of the account's midnight.")
-@click.option("--unique", multiple=True, metavar="TYPE.PROPERTY", help="One more unique property; may be repeated.")
-@click.option("--count-rejected", is_flag=True, help="Refused calls count, too.")
+@click.option(
+    "--unique",
+    multiple=True,
+    metavar="TYPE.PROPERTY",
+    help="One more unique property, or external id (hubspot, salesforce); may be repeated.",
+)
+@click.option(
+    "--field",
+    "fields",
+    multiple=True,
+    metavar="OBJECT.FIELD",
+    help="One more text field (salesforce); may be repeated.",
+)
+@click.option("--count-rejected", is_flag=True, help="Refused calls count, too (hubspot).")
 @click.option("--seed", type=int, default=1, show_default=True, help="Of jitter and faults.")
 @click.option("--json", "json_", is_flag=True, help="Tell the URL as JSON.")
 @click.pass_context
-def mock(
-    ctx: click.Context,
-    name: str,
-    port: int,
-    window: tuple[int, float] | None,
-    daily: int,
-    search: int,
-    tier: str,
-    seats: int,
-    latency: float,
-    jitter: float,
-    time_zone: str,
-    unique: tuple[str, ...],
-    count_rejected: bool,
-    seed: int,
-    json_: bool,
-) -> None:
-    """Run the mock platform NAME until Ctrl-C: hubspot, or any entry of the catalogue (headway limits), yours included.
+def mock(ctx: click.Context, /, name: str, port: int, json_: bool, **options: Any) -> None:
+    """Run the mock platform NAME until Ctrl-C: one of the four below, all of them, or any entry of the catalogue.
 
-    hubspot stores what it is sent, in memory. The others answer any path, enforce the limits of their tier and reject
-    as the platform does; who calls is told by the Authorization header. GET /_mock/stats tells what was counted.
+    hubspot, salesforce, mailchimp and ga4 store what they are sent, in memory, and enforce their rules; `all` runs the
+    four on PORT and the next three. Any other entry (headway limits; yours included) answers any path, enforces the
+    limits of its tier and rejects as the platform does. GET /_mock/stats tells what was counted.
 
     \b
     headway mock hubspot --port 8931 --window 100/10s --latency 50ms
     headway sync contacts.csv hubspot:contacts --key email --base-url http://127.0.0.1:8931
+    headway mock salesforce --unique Contact.Customer_Number__c
+    headway mock all
     headway mock marketo --latency 50ms
     """
-    from zoneinfo import ZoneInfo
+    from headway.cli.mocks import config_of, words_for
+    from headway.mock.server import bind, run_all
 
-    try:
-        ZoneInfo(time_zone)
-    except (KeyError, ValueError, OSError) as error:
-        raise UsageError(f"--time-zone {time_zone}: no such zone, write US/Eastern or Europe/Berlin") from error
-    if name.lower() != "hubspot":
-        _only_for_hubspot(ctx)
-        _run_entry(name.lower(), tier, seats, time_zone, latency, jitter, seed, port, json_=json_)
-        return
-    if tier or seats:
-        raise UsageError("mock hubspot has no --tier and --seats: say --window, --daily and --search")
-    from headway.mock.config import MockConfig, Portal
-    from headway.mock.server import bind, run
+    name = name.lower()
+    given = {each for each in options if ctx.get_parameter_source(each) is not click.core.ParameterSource.DEFAULT}
+    if name != "all":
+        configs = {name: config_of(name, options, given)}
+    else:
+        configs = {
+            each: config_of(each, options, given & _ANY) for each in ("hubspot", "salesforce", "mailchimp", "ga4")
+        }
+    listeners = [bind(port + number if port else 0) for number in range(len(configs))]
 
-    config = MockConfig(
-        window=window, daily=daily or None, search=search or None, latency=latency, jitter=jitter, seed=seed,
-        count_rejected=count_rejected, portal=Portal(time_zone=time_zone), unique=_unique(unique),
-    )  # fmt: skip
-    run(config, bind(port), lambda url: _announce(url, json_=json_))
-
-
-def _only_for_hubspot(ctx: click.Context) -> None:
-    given = [
-        each
-        for each in ("window", "daily", "search", "unique", "count_rejected")
-        if ctx.get_parameter_source(each) is not click.core.ParameterSource.DEFAULT
-    ]
-    if given:
-        raise UsageError(f"--{given[0].replace('_', '-')} is for mock hubspot only: choose another --tier")
-
-
-def _run_entry(
-    name: str, tier: str, seats: int, zone: str, latency: float, jitter: float, seed: int, port: int, *, json_: bool
-) -> None:
-    from headway.mock.entries import EntryConfig
-    from headway.mock.server import bind, run
-    from headway.platforms import catalog_reader
-
-    profile = catalog_reader.load(name)
-    profile.tier(tier or None)
-    config = EntryConfig(
-        catalog_reader.file_of(name), tier, seats=seats, time_zone=zone, latency=latency, jitter=jitter, seed=seed
-    )
-
-    def announce(url: str) -> None:
+    def announce(urls: list[str]) -> None:
+        found = dict(zip(configs, urls, strict=True))
         if json_:
-            click.echo(json.dumps({"url": url}))
+            click.echo(json.dumps(found if name == "all" else {"url": urls[0]}))
             return
-        told = f"tier {tier or profile.default_tier}"
-        click.echo(f"A mock {profile.title} ({told}) listens on {url} (Ctrl-C ends it; {url}/_mock/stats: its counts)")
+        for each, url in found.items():
+            for line in words_for(each, url, str(options["tier"])):
+                click.echo(line)
 
-    run(config, bind(port), announce)
-
-
-def _announce(url: str, *, json_: bool) -> None:
-    if json_:
-        click.echo(json.dumps({"url": url}))
-        return
-    click.echo(f"A mock HubSpot listens on {url} (Ctrl-C ends it; {url}/_mock/stats tells what it counted)")
-    click.echo("  export HUBSPOT_TOKEN=any-token-will-do")
-    click.echo(f"  headway sync contacts.csv hubspot:contacts --key email --base-url {url}")
+    run_all(list(zip(configs.values(), listeners, strict=True)), announce)
 
 
-def _unique(given: tuple[str, ...]) -> tuple[tuple[str, str], ...]:
-    pairs = [each.partition(".") for each in given]
-    for owner, dot, name in pairs:
-        if not (owner and dot and name):
-            raise UsageError(f"--unique {owner}{dot}{name}: write TYPE.PROPERTY, contacts.member_number for example")
-    return tuple((owner, name) for owner, _, name in pairs)
+_ANY = frozenset({"latency", "jitter", "seed", "time_zone"})
 
 
 @click.command(short_help="Show it all: a mock, two syncs, live progress.")

@@ -32,6 +32,7 @@ def _what(command: Callable[..., Any]) -> Callable[..., Any]:
     """Arguments and options of what is sent, shared by sync and plan."""
     for option in (
         click.option("--limit", type=click.IntRange(1), metavar="N", help="Read only the first N rows."),
+        click.option("--via", metavar="WAY", help="How records travel, where a platform has several ways."),
         click.option("--no-check", is_flag=True, help="Do not read the destination's schema first."),
         click.option("--query", metavar="SQL", help="What to read, for a database's URL."),
         click.option("--delimiter", metavar="CHAR", help="Of a CSV file (default: detected)."),
@@ -46,10 +47,10 @@ def _what(command: Callable[..., Any]) -> Callable[..., Any]:
         ),
         click.option("--map", "map_", metavar="MAP", help='Columns to properties, as SQL: "email=lower(mail), *".'),
         click.option(
-            "--mode", type=click.Choice(["upsert", "insert", "update", "archive", "delete"]), default="upsert",
-            show_default=True, help="What to do with the records.",
+            "--mode", type=click.Choice(["upsert", "insert", "update", "archive", "delete"]), default=None,
+            help="What to do with the records (default: upsert; events are inserted).",
         ),
-        click.option("--key", required=True, metavar="PROPERTY", help="The property that identifies a record."),
+        click.option("--key", metavar="PROPERTY", help="The property that identifies a record (events need none)."),
         click.argument("destination"),
         click.argument("source"),
     ):  # fmt: skip
@@ -78,18 +79,28 @@ def _how(command: Callable[..., Any]) -> Callable[..., Any]:
 
 @click.command(short_help="Send every record of a file or query to a destination.")
 @_what
+@click.option(
+    "--validate",
+    type=click.IntRange(0, 20),
+    metavar="N",
+    help="Let the platform check N records first (ga4, at most 20).",
+)
 @_how
 @_where
 def sync(source: str, destination: str, **options: Any) -> int:
     """Send every record of SOURCE to DESTINATION, delivered or accounted for.
 
     SOURCE is a CSV, JSONL or Parquet file, - for standard input, or a database's URL with --query. DESTINATION is a
-    platform's object, hubspot:contacts, or that of a named account, hubspot/portal-12:contacts.
+    platform's object (hubspot:contacts, salesforce:Contact, mailchimp:LIST_ID, ga4:events), or that of a named account
+    (hubspot/portal-12:contacts).
 
     \b
     headway sync contacts.csv hubspot:contacts --key email
     headway sync people.csv hubspot:contacts --key email --map "email=lower(mail), firstname=first_name"
     headway sync sqlite:///crm.db hubspot:companies --key domain --query "SELECT * FROM companies"
+    headway sync people.parquet salesforce:Contact --key Customer_Number__c
+    headway sync members.csv mailchimp:a1b2c3d4e5 --key email_address --via batch
+    headway sync events.csv ga4:events --validate 5
     """
     from headway.cli.working import work
     from headway.runs.sync import Sync
@@ -128,6 +139,8 @@ def plan(source: str, destination: str, json_: bool, **options: Any) -> int:
         left = "" if found.quota_free is None else f", {found.quota_free:,} calls are left of it"
         click.echo(f"share of the quota   {found.quota_share:.1%}{left}")
     click.echo(f"time                 {duration_text(found.seconds)}")
+    if found.via:
+        click.echo(f"way                  {found.via}")
     click.echo(f"what decides that    {found.binding_limit or 'the network: no limit binds'}")
     return 0
 

@@ -27,6 +27,7 @@ __all__ = ["CEILING", "Pause", "Rejections", "learn", "learn_date", "learn_limit
 
 CEILING = 3600 * SECOND
 _LONGEST = 60 * SECOND
+_ASK_AGAIN = 900 * SECOND
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +93,8 @@ class Rejections:
             return meter.end + meter.skew - believed
         if isinstance(meter, WindowMeter) and not (meter.slot or isinstance(meter, AdaptiveMeter)):
             return meter.per + meter.guard
+        if isinstance(meter, WindowMeter) and meter.slot:
+            return min(_ASK_AGAIN, meter.per // 24)  # no clock tells when places come free: one call asks now and then
         doubled: int = SECOND << min(self._streak.get(name, 0), 6)
         doubled += doubled * (now // 1000 % 997) // 1994  # up to half as much again: who was refused together parts
         searched = [each.pause for each in self._gate.adaptive if meter is None or meter is each]

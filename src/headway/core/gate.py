@@ -21,7 +21,7 @@ from enum import Enum
 from headway.core.adaptive import AdaptiveMeter
 from headway.core.express import Express, express_of
 from headway.core.limits import Adaptive, Bucket, Concurrency, Limit, Quota, Window, nanoseconds
-from headway.core.meters import BucketMeter, ConcurrencyMeter, Grant, Meter, WindowMeter
+from headway.core.meters import BucketMeter, ConcurrencyMeter, Grant, Meter, RollingQuotaMeter, WindowMeter
 from headway.core.quota import QuotaMeter
 from headway.errors import NeverGranted, UsageError
 
@@ -95,7 +95,7 @@ def make_meter(limit: Window | Bucket | Quota | Concurrency, cap: int) -> Meter:
     if limit.per is None:
         return QuotaMeter(limit, cap)
     rolling = Window(limit.amount, limit.per, limit.name)
-    return WindowMeter(rolling, cap, slot=max(1, nanoseconds(limit.per) // _SLOTS_PER_QUOTA))
+    return RollingQuotaMeter(rolling, cap, slot=max(1, nanoseconds(limit.per) // _SLOTS_PER_QUOTA))
 
 
 def usable(amount: int, share: float, reserve: int) -> int:

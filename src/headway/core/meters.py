@@ -22,7 +22,7 @@ from headway.core.limits import Bucket, Concurrency, Window, guard_ns, nanosecon
 if TYPE_CHECKING:
     from headway.core.history import History
 
-__all__ = ["BucketMeter", "ConcurrencyMeter", "Grant", "Meter", "PlacesMeter", "WindowMeter"]
+__all__ = ["BucketMeter", "ConcurrencyMeter", "Grant", "Meter", "PlacesMeter", "RollingQuotaMeter", "WindowMeter"]
 
 
 _FEW = 8  # places of one call that are worth a ring entry each
@@ -326,6 +326,13 @@ class WindowMeter(PlacesMeter):
             if grant.settled is not None:
                 self.push(grant.settled + self.per + self.guard, grant.cost, grant)
         return True
+
+
+class RollingQuotaMeter(WindowMeter):
+    """A quota of any span of `per`, in coarse slots: each place is free `per` after the end of its slot."""
+
+    __slots__ = ()
+    kind = "quota"
 
 
 class ConcurrencyMeter(PlacesMeter):

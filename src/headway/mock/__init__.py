@@ -10,19 +10,29 @@ if TYPE_CHECKING:
     from headway.mock.config import Foreign, MockConfig, Portal
     from headway.mock.entries import EntryConfig
     from headway.mock.faults import Fault
+    from headway.mock.ga4.config import GA4Config
+    from headway.mock.mailchimp.config import Audience, MailchimpConfig, MergeField
+    from headway.mock.salesforce.config import Field, SalesforceConfig, SObject
     from headway.mock.schema import CustomObject, Property
     from headway.mock.server import Served, aserve, run, serve
 
 __all__ = [
+    "Audience",
     "CustomObject",
     "EntryConfig",
     "Fault",
+    "Field",
     "Foreign",
+    "GA4Config",
+    "MailchimpConfig",
     "ManualClock",
+    "MergeField",
     "MockApp",
     "MockConfig",
     "Portal",
     "Property",
+    "SObject",
+    "SalesforceConfig",
     "Served",
     "aserve",
     "run",
@@ -30,9 +40,11 @@ __all__ = [
 ]
 
 _HOMES = {
-    "CustomObject": "schema", "EntryConfig": "entries", "Fault": "faults", "Foreign": "config", "ManualClock": "clock",
-    "MockApp": "app", "MockConfig": "config", "Portal": "config", "Property": "schema", "Served": "server",
-    "aserve": "server", "run": "server", "serve": "server",
+    "Audience": "mailchimp.config", "CustomObject": "schema", "EntryConfig": "entries", "Fault": "faults",
+    "Field": "salesforce.config", "Foreign": "config", "GA4Config": "ga4.config", "MailchimpConfig": "mailchimp.config",
+    "ManualClock": "clock", "MergeField": "mailchimp.config", "MockApp": "app", "MockConfig": "config",
+    "Portal": "config", "Property": "schema", "SObject": "salesforce.config",
+    "SalesforceConfig": "salesforce.config", "Served": "server", "aserve": "server", "run": "server", "serve": "server",
 }  # fmt: skip
 
 

@@ -15,7 +15,7 @@ import contextlib
 import signal
 import socket
 import threading
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
@@ -29,7 +29,7 @@ from headway.mock.app import TRANSPORT, MockApp
 from headway.mock.clock import Clock
 from headway.mock.platform import Config
 
-__all__ = ["Served", "aserve", "bind", "run", "serve", "url_of"]
+__all__ = ["Served", "aserve", "bind", "run", "run_all", "serve", "url_of"]
 
 T = TypeVar("T")
 _KEEP_ALIVE = 75  # seconds: longer than any window, as at a real platform
@@ -109,9 +109,18 @@ def run(
     Listens on `listener` (see `bind`), else on `host` and `port` (0: a free one; UsageError when it is taken).
     `on_ready` is called with the URL as soon as connections are accepted.
     """
-    listener = listener or bind(port, host)
-    app = MockApp(config, clock)
-    url = app.mock.url = url_of(listener)
+    return run_all([(config, listener or bind(port, host))], lambda urls: on_ready(urls[0]), clock)[0]
+
+
+def run_all(
+    what: Sequence[tuple[Config | None, socket.socket]],
+    on_ready: Callable[[list[str]], None],
+    clock: Clock | None = None,
+) -> list[Any]:
+    """Serve several mocks, each on its socket, as `run` does one; `on_ready` gets all URLs."""
+    apps = [(MockApp(config, clock), listener) for config, listener in what]
+    for app, listener in apps:
+        app.mock.url = url_of(listener)
 
     async def main() -> None:
         stop = asyncio.Event()
@@ -119,11 +128,19 @@ def run(
         with contextlib.suppress(NotImplementedError):  # Windows: KeyboardInterrupt ends it
             for number in (signal.SIGINT, signal.SIGTERM):
                 loop.add_signal_handler(number, stop.set)
-        await _serve(app, listener, stop, lambda: on_ready(url))
+        ready = 0
+
+        def one_more() -> None:
+            nonlocal ready
+            ready += 1
+            if ready == len(apps):
+                on_ready([app.mock.url for app, _ in apps])
+
+        await asyncio.gather(*(_serve(app, listener, stop, one_more) for app, listener in apps))
 
     with contextlib.suppress(KeyboardInterrupt), asyncio.Runner(loop_factory=_loop_factory()) as runner:
         runner.run(main())
-    return app.mock
+    return [app.mock for app, _ in apps]
 
 
 @contextmanager

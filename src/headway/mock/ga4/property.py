@@ -82,7 +82,8 @@ class GA4Mock(Service):
         self.tokens = Granting(self.clock, keys=made.service_accounts, ttl=made.token_ttl, only_issued=made.only_issued)
         self.acts = {
             ("GET", "events"): self._act_events, ("POST", "quotas"): self._act_quotas,
-            ("POST", "spend"): self._act_spend,            ("POST", "expire"): self._act_expire, ("POST", "tokens"): self._act_tokens,
+            ("POST", "spend"): self._act_spend, ("POST", "expire"): self._act_expire,
+            ("POST", "tokens"): self._act_tokens,
         }  # fmt: skip
 
     def forget(self) -> None:
@@ -230,8 +231,10 @@ class GA4Mock(Service):
 
     def extras(self) -> dict[str, Any]:
         """Events and reports."""
-        names = ("events", "lost", "dropped_events", "malformed", "collect_calls", "debug_calls", "reports", "report_calls",
-                 "tokens_used")  # fmt: skip
+        names = (
+            "events", "lost", "dropped_events", "malformed", "collect_calls", "debug_calls", "reports", "report_calls",
+            "tokens_used",
+        )  # fmt: skip
         return {name: self.counts[name] for name in names} | {
             "events_by_name": dict(self.names), "largest_body": self.largest, "most_concurrent": self.most,
             "duplicate_events": sum(count - 1 for count in self.marks.values()), "logins": self.tokens.logins,

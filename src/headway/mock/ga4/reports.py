@@ -26,7 +26,7 @@ def wrong(said: Any) -> str:
         return "Invalid JSON payload received."
     for name in _names(said, "dimensions"):
         if name not in DIMENSIONS and not name.startswith("customEvent:"):
-            return f"Field {name} is not a valid dimension. For a list of valid dimensions and metrics, see the API schema."
+            return f"Field {name} is not a valid dimension. See the API schema."
     for name in _names(said, "metrics"):
         if name not in METRICS:
             return (

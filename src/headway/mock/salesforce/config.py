@@ -63,7 +63,8 @@ STANDARD = (
     )),
     SObject("Account", (
         Field("Name", required=True), Field("Website", "url"), Field("Phone", "phone", 40),
-        Field("Industry", length=40), Field("BillingCity", length=40), Field("BillingCountry", length=80), Field("AnnualRevenue", "currency", 0),
+        Field("Industry", length=40), Field("BillingCity", length=40), Field("BillingCountry", length=80),
+        Field("AnnualRevenue", "currency", 0),
         Field("NumberOfEmployees", "int", 0),
     )),
     SObject("Lead", (*_PERSON, Field("Company", required=True), Field("Status", length=40))),
