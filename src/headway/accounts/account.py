@@ -50,7 +50,7 @@ __all__ = ["Account", "Destination", "account", "configured"]
 
 _UNSET = "UTC"
 _UNPUBLISHED = Adaptive(5.0, 0.5, 200.0)  # where a platform tells no figure: found by what it refuses
-_BESIDE = Adaptive(100.0, 0.5, 1000.0)  # the same, where other limits hold the calls back already
+_BESIDE = Adaptive(1000.0, 0.5, 1000.0)  # the same, where other limits hold the calls back already
 
 
 class Account(Doors):

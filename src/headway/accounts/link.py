@@ -220,8 +220,8 @@ class OpenAccount:
         """Send a call that carries no records, again if it may pass; returns the last reply, whatever it says.
 
         `left`: what its reply says is left of the limits; `actual`: what the call cost of them. Raises PermitTimeout if
-        a quota is used up or a pause longer than an hour, TransportError without a reply, CredentialsError where a token
-        cannot be renewed.
+        a quota is used up or a pause longer than an hour, TransportError without a reply, CredentialsError where a
+        token cannot be renewed.
         """
         attempt = 0
         while True:

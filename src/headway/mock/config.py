@@ -62,7 +62,8 @@ class MockConfig:
 
     Who may call: `portals` token → portal; any other token belongs to `portal`, unless `only_known`. `scopes`: token →
     the scopes that it was granted (others have all); `read_only_tokens` may not write; `oauth_tokens` get no daily
-    headers, as at HubSpot.
+    headers, as at HubSpot. The token endpoint gives `clients` (id → secret) tokens for `refresh_tokens` (→ client id);
+    they end after `token_ttl` seconds; with `only_issued` no others are accepted.
 
     Schema: `unique` (object type, property) pairs become unique text properties, `properties` (object type, Property)
     pairs are added as they are, `custom_objects` exist beside the standard ones. `unknown_property`: whether a property
@@ -91,6 +92,10 @@ class MockConfig:
     scopes: Mapping[str, frozenset[str]] = field(default_factory=dict)
     read_only_tokens: frozenset[str] = frozenset()
     oauth_tokens: frozenset[str] = frozenset()
+    clients: Mapping[str, str] = field(default_factory=dict)
+    refresh_tokens: Mapping[str, str] = field(default_factory=dict)
+    token_ttl: float | None = None
+    only_issued: bool = False
     unique: tuple[tuple[str, str], ...] = ()
     properties: tuple[tuple[str, Property], ...] = ()
     custom_objects: tuple[CustomObject, ...] = ()

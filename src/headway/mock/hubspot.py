@@ -17,12 +17,14 @@ from headway.mock.clock import SECOND, Clock, SystemClock
 from headway.mock.config import MockConfig, Portal
 from headway.mock.enforcement import App, Enforcer, Refusal
 from headway.mock.faults import Faults
+from headway.mock.granting import Granting
 from headway.mock.journal import Entry, Journal
 from headway.mock.objects import ObjectType, Portals
 from headway.mock.replies import MockReply, refuse
 from headway.mock.routes import Route, route
 from headway.mock.schema import from_official
 from headway.mock.search import search
+from headway.mock.service import form_of
 from headway.mock.single import Singles, decode_object
 
 __all__ = ["Arrived", "HubSpotMock"]
@@ -47,8 +49,12 @@ class HubSpotMock:
     def __init__(self, config: MockConfig | None = None, clock: Clock | None = None) -> None:
         self.config = config = config or MockConfig()
         self.url = ""
-        self.acts: dict[tuple[str, str], Any] = {}
+        self.acts: dict[tuple[str, str], Any] = {("POST", "expire"): self._act_expire}
         self.clock: Clock = clock or SystemClock()
+        self.tokens = Granting(
+            self.clock, clients=config.clients, refresh=config.refresh_tokens, ttl=config.token_ttl,
+            only_issued=config.only_issued,
+        )  # fmt: skip
         self.faults = Faults(config.seed)
         for rule in config.faults:
             self.faults.add(rule)
@@ -69,11 +75,16 @@ class HubSpotMock:
         entry = self.journal.arrive(self.clock.monotonic(), method, path)
         to = route(method, path)
         arrived = Arrived(method, path, query, entry, to, None, None)
+        if to.kind == "oauth":
+            return arrived
         kind, _, token = authorization.partition(" ")
         if kind.lower() != "bearer" or not token.strip():
             arrived.refused = refuse(401, _NO_CREDENTIALS, "INVALID_AUTHENTICATION")
             return arrived
-        app = arrived.app = self.enforcer.app(token.strip())
+        app = arrived.app = self.enforcer.app(token.strip()) if self.tokens.good(token.strip()) else None
+        if app is None and token.strip().startswith("issued-token-"):
+            arrived.refused = refuse(401, "The OAuth token used to make this call expired.", "EXPIRED_AUTHENTICATION")
+            return arrived
         if app is None:
             arrived.refused = refuse(401, "The access token is not valid.", "INVALID_AUTHENTICATION")
             return arrived
@@ -133,6 +144,8 @@ class HubSpotMock:
 
     def _do(self, arrived: Arrived, body: bytes) -> MockReply:
         to, app = arrived.to, arrived.app
+        if to.kind == "oauth":
+            return self.tokens.ask(form_of(body))
         assert app is not None, "a call without an app was refused on arrival"
         if (refused := _no_route(arrived) or self._without_scope(app, to)) is not None:
             return refused
@@ -187,6 +200,11 @@ class HubSpotMock:
         token = authorization.partition(" ")[2].strip()
         app = self.enforcer.app(token) if token else None
         return 0 if app is None else self.enforcer.visit(app, calls)
+
+    def _act_expire(self, name: str, query: dict[str, str], said: Any) -> MockReply:
+        del name, query, said
+        self.tokens.expire()
+        return MockReply(200, {})
 
     # -- for tests
 

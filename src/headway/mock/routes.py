@@ -17,7 +17,7 @@ _VERSION = re.compile(r"v\d+|20\d\d-\d\d")
 class Route:
     """One resource. `name` is the object type, `action` what to do with it (or a property's name, the methods allowed).
 
-    `kind`: batch, search, object, objects, properties, schemas, account, unknown, "wrong method".
+    `kind`: batch, search, object, objects, properties, schemas, account, oauth, unknown, "wrong method".
     """
 
     kind: str
@@ -44,6 +44,8 @@ _BATCH_ACTIONS = {"create", "update", "upsert", "read", "archive"}
 def route(method: str, path: str) -> Route:
     """The resource that a request means."""
     parts = path.strip("/").split("/")
+    if parts == ["oauth", "v1", "token"]:
+        return _only(method, "POST", Route("oauth"))
     if parts[0] == "account-info":
         known = len(parts) == 3 and _VERSION.fullmatch(parts[1]) and parts[2] == "details"
         return _only(method, "GET", Route("account")) if known else _UNKNOWN

@@ -111,8 +111,9 @@ class Sync(Job):
             notes = source.notes
             if delivery.jobs and pace is None:
                 notes += (f"how fast {owner.profile.title} works jobs off was never seen yet: the time is a guess",)
+            latency = latency_of(store, link, connector) or link.seconds
             how = Circumstances(
-                time.time(), latency_of(store, link, connector) or link.seconds, owner.config.share, owner.config.reserve, owner.pacing,
+                time.time(), latency, owner.config.share, owner.config.reserve, owner.pacing,
                 used=used, pace=pace,
                 extra=(link.extra if delivery.jobs else 0) + options.validate, notes=notes,
             )  # fmt: skip

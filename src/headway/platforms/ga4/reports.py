@@ -187,5 +187,5 @@ def quota_left(reply: Reply, amounts: Mapping[str, int]) -> Sequence[Remaining]:
         known = [left for left in lefts if isinstance(left, int) and left >= 0]
         if known and limit in amounts:
             amount = amounts[limit]
-            found.append(Remaining("daily", amount, min(min(known), amount), name=limit))
+            found.append(Remaining("daily", amount, min(*known, amount), name=limit))
     return found
