@@ -16,6 +16,7 @@ import math
 import os
 import random
 from collections.abc import Coroutine, Sequence
+from dataclasses import replace
 from time import perf_counter
 
 from headway import redact
@@ -142,7 +143,7 @@ class Engine:
             machine = self._connector.machine(max(len(claim.records), self._connector.batch_size))
             if machine is None:
                 raise UsageError(f"run {self._run} has open jobs: go on with it by the way it began")
-            self._start(claim, Carrier(self, machine, claim, job).carry(None))
+            self._start(claim, Carrier(self, machine, claim, replace(job, token=claim.token)).carry(None))
 
     # -- work, permit, claim
 
