@@ -33,7 +33,7 @@ def serve_rpc(mock: GA4Mock) -> Iterator[str]:
 
     def answer(name: str, request: Any, context: Any) -> Any:
         asked, answered = kinds[name]
-        said = json.loads(asked.to_json(request, including_default_value_fields=False))
+        said = json.loads(asked.to_json(request, always_print_fields_with_no_presence=False))
         owner = said.pop("property", "")
         verb = name[0].lower() + name[1:]
         token = dict(context.invocation_metadata()).get("authorization", "")
