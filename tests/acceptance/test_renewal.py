@@ -97,16 +97,17 @@ def test_a_refused_renewal_ends_with_4_and_the_run_goes_on_later(tmp_path, way):
                 mock.call(refuse)
 
         sync = headway.Sync(
-            rows(platform, 1500), owner[DESTINATIONS[platform]], key=KEYS[platform], store=tmp_path / "records.db",
+            rows(platform, 9000), owner[DESTINATIONS[platform]], key=KEYS[platform],
+            via="collections" if platform == "salesforce" else None, store=tmp_path / "records.db",
             observer=observer,
         )  # fmt: skip
         report = sync.start()
         assert (report.state, report.exit_code) == ("failed", 4)
-        assert 0 < report.pending < 1500
+        assert 0 < report.pending < 9000
         assert "secret-of-the-client" not in report.reason
         mock.call(lambda m: setattr(m.tokens, "refusing", False))
         again = resume(destination=owner[DESTINATIONS[platform]], store=tmp_path / "records.db").start()
-        assert (again.state, again.delivered, again.pending) == ("done", 1500, 0)
+        assert (again.state, again.delivered, again.pending) == ("done", 9000, 0)
         assert mock.stats()["duplicate_writes"] == 0
         owner.close()
 

@@ -49,6 +49,10 @@ if TYPE_CHECKING:
 __all__ = ["Account", "Destination", "account", "configured"]
 
 _UNSET = "UTC"
+_NO_ADDRESS = {
+    "salesforce": "where is the org? set SALESFORCE_INSTANCE_URL=https://NAME.my.salesforce.com, or give --base-url",
+    "mailchimp": "the API key does not end in its data centre (…-us6): set the whole key, or give --base-url",
+}
 _UNPUBLISHED = Adaptive(5.0, 0.5, 200.0)  # where a platform tells no figure: found by what it refuses
 _BESIDE = Adaptive(1000.0, 0.5, 1000.0)  # the same, where other limits hold the calls back already
 
@@ -316,6 +320,8 @@ class Destination:
         Raises UsageError for what the platform does not offer.
         """
         api = self.account.api
+        if not self.account.base_url:
+            raise UsageError(_NO_ADDRESS.get(self.account.platform, "name the platform's address with --base-url"))
         if self.account.platform == "ga4" and not self.account.query:
             raise UsageError("events need a data stream: set GA4_MEASUREMENT_ID (G-…) and GA4_API_SECRET")
         return api.connector(self.object_type, mode or api.mode, key)

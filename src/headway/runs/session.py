@@ -109,7 +109,7 @@ class Session:
         try:
             if self._delivery().jobs:
                 await link.usage()
-            found = None if before.loaded else await self._validated(link)
+            found = await self._validated(link) if self._options.validate and not before.loaded else None
         except PermitTimeout as error:
             found = Ended(Ending.QUOTA, redact.text(error))
         return self._report(found or await self._send(link, config.priority), link)
