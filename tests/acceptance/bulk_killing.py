@@ -87,7 +87,7 @@ def kill_and_resume(
                 if b"nothing to resume" in err:  # it was killed when it had just finished
                     out = json.dumps(_latest(folder)).encode()
                 else:
-                    assert process.returncode == 3, (process.returncode, err.decode())
+                    assert process.returncode == 3, (process.returncode, err.decode(), out.decode(), _latest(folder))
                 result.report = json.loads(out)
                 break
         result.seconds = time.perf_counter() - began

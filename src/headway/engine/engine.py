@@ -90,6 +90,9 @@ class Engine:
         self._weights: dict[asyncio.Task[None], int] = {}
         self._trip = 0.1
         self._tripped = False
+        self._opened = False
+        self._tail = 0
+        self._leased = 0
         self._due = 0.0
         self._failure: BaseException | None = None
         self.tally = Tally()
@@ -115,6 +118,7 @@ class Engine:
             self._take_jobs()
             if not self._connector.jobs:
                 await open_run(self)
+            self._opened = True
             while (got := await self._obtain()) is not None:
                 self._launch(*got)
             await self._drain()
@@ -226,12 +230,24 @@ class Engine:
         limit = connector.batch_size
         if self._settings.rate is not None:
             limit = max(1, min(limit, math.ceil(self._settings.rate)))
+        limit = self._spread(limit)
         lease = 4 * self._settings.timeout + 60
         claim = self._store.claim(self._run, limit, connector.batch_bytes, lease, self._owner, connector.overhead)
         if claim is not None and self._settings.rate is not None:
             self._due = max(self._due, self._now()) + len(claim.records) / self._settings.rate
         self.tally.spent("claim", perf_counter() - began)
         return claim
+
+    def _spread(self, limit: int) -> int:
+        """Records of the next call: fewer towards the end, so that the last ones travel side by side."""
+        lanes = self._connector.lanes
+        if not lanes or self._tail:
+            return min(limit, self._tail or limit)
+        ready = self._store.ledger(self._run).pending - self._leased
+        if self._opened and 0 < ready < lanes * limit:
+            self._tail = max(1, math.ceil(ready / lanes))
+            return min(limit, self._tail)
+        return limit
 
     # -- send, settle, finish
 
@@ -245,10 +261,15 @@ class Engine:
     def _start(self, claim: Claim, work: Coroutine[None, None, None]) -> None:
         size = sum(len(record.payload) for record in claim.records)
         self._bytes += size
+        self._leased += len(claim.records)
         task = asyncio.ensure_future(work)
+        task.add_done_callback(lambda _: self._unleased(len(claim.records)))
         self._weights[task] = size
         self._tasks.add(task)
         task.add_done_callback(self._landed)
+
+    def _unleased(self, count: int) -> None:
+        self._leased -= count
 
     def _lightened(self) -> None:
         """The task that runs now holds no payloads any more."""
@@ -349,7 +370,7 @@ class Engine:
 
     def _guard(self, result: Settled) -> None:
         tally, settings = self.tally, self._settings
-        seen = tally.delivered + tally.dead
+        seen = tally.delivered + tally.dead + settings.delivered_before
         if result.dead and seen >= settings.judged_after and tally.dead > settings.max_dead * seen:
             self._end(Ended(
                 Ending.GUARD,

@@ -11,7 +11,7 @@ from typing import Literal, Protocol
 from headway.core.records import Call, Reply
 from headway.limiter import Limiter
 from headway.permit import Permit
-from headway.stores.model import Claim, Disposition, Job
+from headway.stores.model import Claim, Disposition, Job, Ledger
 
 __all__ = ["INTERRUPTED", "Ended", "Ending", "Link", "Queue", "Settings", "Tally"]
 
@@ -47,7 +47,8 @@ class Settings:
     `max_dead`: the share of dead records above which the run pauses, judged once `judged_after` were seen;
     `wait_for_quota`: seconds to wait for a quota's reset before pausing; `rate`: records per second at most, None for
     no limit but the platform's; `timeout`: of a call, in seconds; `patience`: seconds without a single useful reply
-    after which the destination counts as unreachable.
+    after which the destination counts as unreachable; `delivered_before`: records that an earlier session of the same
+    work delivered, which died and did not pause: they are judged together with those of this one.
     """
 
     priority: str = "bulk"
@@ -57,6 +58,7 @@ class Settings:
     rate: float | None = None
     timeout: float = 30.0
     patience: float = 900.0
+    delivered_before: int = 0
 
 
 @dataclass(slots=True)
@@ -99,6 +101,9 @@ class Queue(Protocol):
 
     def unclaim(self, run: str, claim: Claim) -> None:
         """Certainly not sent."""
+
+    def ledger(self, run: str) -> Ledger:
+        """The books, at once."""
 
     def next_ready(self, run: str) -> float | None:
         """When the next record is ready, in Unix seconds (possibly past); None if none waits."""

@@ -3,6 +3,8 @@
 Rules:
 * A reply that blames the mapping for a whole batch is not believed alone, and not split: another batch is asked, or,
   where there is none, the halves of the same.
+* Where the first batch is so large that the guard has judged it, and any of it was delivered, the rest need not wait
+  for a second reply: the mapping is not to blame for everything.
 * If both are refused entirely for one reason, everything goes back untouched and the run is paused: at most three
   calls were made. Otherwise the first was an accident of its records, and is split like any.
 """
@@ -12,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from headway.core.outcome import Transient, Verdict
+from headway.core.outcome import Delivered, Transient, Verdict
 from headway.core.records import Record
 from headway.engine.dispositions import blame
 from headway.engine.model import INTERRUPTED, Ended, Ending
@@ -40,6 +42,9 @@ async def open_run(engine: Engine) -> None:
             await _confirm(engine, claim, verdict, reason)
             return
         engine._finish(claim, verdict)
+        seen = engine.tally.delivered + engine.tally.dead
+        if seen >= engine._settings.judged_after and any(isinstance(each, Delivered) for each in verdict.outcomes):
+            return
 
 
 async def _confirm(engine: Engine, claim: Claim, verdict: Verdict, reason: _Reason) -> None:

@@ -110,7 +110,8 @@ class Delivery(Protocol):
     `batch_size` and `batch_bytes` of a delivery, each record with `overhead` bytes beside payload and key;
     `repeatable`: whether a call whose outcome is unknown may be sent again; `via`: its name, '' where there is but one;
     `jobs`: how many jobs may be open at once, 0 where every delivery is one call;
-    `serial`: whether the platform works on them one after the other.
+    `serial`: whether the platform works on them one after the other; `lanes`: over how many calls at once the last
+    records are spread, where calls cost nothing but time; 0 where they are to be few.
     """
 
     @property
@@ -127,6 +128,8 @@ class Delivery(Protocol):
     def jobs(self) -> int: ...
     @property
     def serial(self) -> bool: ...
+    @property
+    def lanes(self) -> int: ...
 
     def call(self, records: Sequence[Record]) -> Call:
         """One call for these records; without any, one that tells the limits of all."""
@@ -159,6 +162,7 @@ class OneCall:
     overhead = 128
     jobs = 0
     serial = False
+    lanes = 0
     keyed = True
     key_travels = True
     vias: tuple[str, ...] = ()

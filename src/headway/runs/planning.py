@@ -9,7 +9,7 @@ Rules:
 from __future__ import annotations
 
 from array import array
-from collections.abc import AsyncGenerator, Iterable, Iterator, Mapping
+from collections.abc import AsyncGenerator, Iterable, Iterator, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 from time import perf_counter
@@ -29,7 +29,7 @@ _IN_FLIGHT = 16
 _STORE_SECONDS = 9e-6  # to write a record into the store
 _WORK_SECONDS = 2.5e-3  # of our own per call: claim, build, read, finish
 _JOB_SECONDS = 2.2e-5  # of our own per record that travels in a job: claim, write, read its result, finish
-_OPENING = 2  # calls that go one after the other, see engine/opening.py
+_OPENING, _JUDGED = 2, 200  # calls that go one after the other, or records of one that suffices: engine/opening.py
 _LATENCY = 0.2  # assumed where no call was made
 
 
@@ -89,12 +89,27 @@ def work_of(measured: Measured, delivery: Delivery) -> Work:
     calls = 0
     jobs: list[int] = []
     for sizes in measured.sizes.values():
-        for count in _batches(sizes, delivery):
+        for count in _batches(sizes, delivery) if not delivery.lanes else _spread(sizes, delivery):
             if delivery.jobs and delivery.machine(count) is not None:
                 jobs.append(count)
             else:
                 calls += 1
     return Work(calls, tuple(jobs))
+
+
+def _spread(sizes: Sequence[int], delivery: Delivery) -> Iterator[int]:
+    """As the engine forms them where the last records are spread over all lanes: one full call first."""
+    left, lanes, most = len(sizes), delivery.lanes, delivery.batch_size
+    first = min(left, most)
+    yield first
+    left -= first
+    while left >= lanes * most:
+        yield most
+        left -= most
+    tail = -(-left // lanes)
+    while left > 0:
+        yield min(tail, left)
+        left -= min(tail, left)
 
 
 def _batches(sizes: Iterable[int], delivery: Delivery) -> Iterator[int]:
@@ -141,7 +156,7 @@ def predicted(
         work.calls, mine, latency=trip, room=_IN_FLIGHT, wall=how.wall, share=how.share, reserve=how.reserve,
         pacing=how.pacing,
         used={quota.name: how.used} if quota is not None and how.used else None,
-        opening=0 if delivery.jobs else _OPENING,
+        opening=0 if delivery.jobs else 1 if delivery.batch_size >= _JUDGED else _OPENING,
     )  # fmt: skip
     jobs = delivery.forecast(work.jobs, how.pace, trip)
     # Our own work runs on one core, however many calls are in flight.

@@ -61,6 +61,7 @@ class Session:
         self._hook = hook
         self._began = began
         self._code = code
+        self._before = 0
         self._lost: RunLocked | None = None
         self.tally = Tally()
 
@@ -95,6 +96,7 @@ class Session:
         before = store.run(run)
         resumed = before.position is not None or before.state != "loading"
         config = before.config
+        self._before = 0 if before.state == "paused" else before.ledger.delivered
         self._tell(RunStarted(run, config.source, config.destination, resumed))
         if before.loaded:
             self._recover()
@@ -180,7 +182,7 @@ class Session:
             self._store, self._run, delivery, link,
             settings=Settings(
                 priority=priority, max_dead=options.max_dead, wait_for_quota=options.wait_for_quota,
-                rate=options.rate, timeout=account.timeout,
+                rate=options.rate, timeout=account.timeout, delivered_before=self._before,
             ),
             limits=names, rate=calls_per_second(account.limits, names), observer=self._tell,
         )  # fmt: skip

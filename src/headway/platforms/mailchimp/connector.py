@@ -92,6 +92,7 @@ class Singles:
     overhead = 64
     jobs = 0
     serial = False
+    lanes = 0
 
     def __init__(self, owner: MailchimpConnector) -> None:
         self._owner = owner
@@ -125,6 +126,7 @@ class Bulk(Singles):
 
     via = "list"
     batch_size = 500
+    lanes = 10  # connections: in the last round none is idle
 
     def call(self, records: Sequence[Record]) -> Call:
         """One call."""
@@ -150,6 +152,7 @@ class Batches(Singles):
     batch_size = 500
     jobs = 60
     serial = True
+    lanes = 0
 
     def machine(self, records: int) -> Machine | None:
         """A job; a record that is left alone goes by itself."""

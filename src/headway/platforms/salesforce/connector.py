@@ -92,6 +92,7 @@ class Collections:
     overhead = 128
     jobs = 0
     serial = False
+    lanes = 0
 
     def __init__(self, owner: SalesforceConnector) -> None:
         self._owner = owner

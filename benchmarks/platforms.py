@@ -1,0 +1,207 @@
+"""The platforms' bars at full size: connections kept busy, calls at a minimum, reports cached, plans that come true.
+
+python benchmarks/platforms.py            # all: some five minutes
+python benchmarks/platforms.py mailchimp  # one of: mailchimp, ga4, reports, plans, bulk
+
+Mock platforms run in a process of their own; figures are ratios within one run (share of time, calls, plan ÷ run).
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import headway
+
+KEY = "0123456789abcdef0123456789abcdef-us6"
+LIST = "a1b2c3d4e5"
+
+_MOCK = """
+import json, sys
+from headway.mock import *
+from headway.mock.salesforce.config import STANDARD
+from headway.mock.server import run
+kind, options = sys.argv[1], json.loads(sys.argv[2])
+if kind == "SalesforceConfig":
+    options["objects"] = (SObject("Contact", (*STANDARD[0].fields, Field("Ext__c", external_id=True))),)
+run(globals()[kind](**options), on_ready=lambda url: print(url, flush=True))
+"""
+
+
+@contextmanager
+def mock(kind: str, **options: Any) -> Iterator[str]:
+    """A mock platform in a process of its own."""
+    command = [sys.executable, "-c", _MOCK, kind, json.dumps(options)]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    try:
+        yield process.stdout.readline().strip()
+    finally:
+        process.terminate()
+        process.wait(20)
+
+
+def stats(url: str) -> dict[str, Any]:
+    """What the mock counted."""
+    with urllib.request.urlopen(f"{url}/_mock/stats") as reply:
+        found: dict[str, Any] = json.loads(reply.read())
+        return found
+
+
+def members(count: int) -> Iterator[dict[str, object]]:
+    """People for an audience."""
+    return ({"email_address": f"p{n}@example.com", "FNAME": f"Name {n}", "LNAME": "Love"} for n in range(count))
+
+
+def mailchimp() -> None:
+    """50,000 members both ways: never more than ten connections, and how long all ten were in use."""
+    for via in ("list", "batch"):
+        with (
+            mock("MailchimpConfig", latency=2.0, keep="keys", batch_rate=50_000) as url,
+            tempfile.TemporaryDirectory() as name,
+        ):
+            owner = headway.account("mailchimp", token=KEY, base_url=url, state=f"{name}/l.db")
+            sync = headway.Sync(members(50_000), owner[LIST], key="email_address", via=via, store=f"{name}/r.db")
+            report = sync.start()
+            told = stats(url)
+            owner.close()
+        held = {int(number): seconds for number, seconds in told["seconds_with"].items()}
+        opening = sum(seconds for number, seconds in held.items() if number <= 1)
+        rest = sum(held.values()) - opening
+        print(
+            f"mailchimp by {via}: {report.delivered:,} delivered in {report.seconds:.1f} s, {report.requests} calls, "
+            f"most connections {told['most_connections']}, 429s {told['rate_limited']}; ten busy {held.get(10, 0):.1f} s "
+            f"of {rest:.1f} s with more than one ({held.get(10, 0) / rest:.0%}); {opening:.1f} s alone (who we are, "
+            "schema, the two calls that go first, the end)"
+        )
+
+
+def events(count: int) -> Iterator[dict[str, object]]:
+    """Purchases of clients that have forty each; one in a hundred has a name that Google throws away."""
+    now = time.time()
+    for n in range(count):
+        name = "9 bad" if n % 100 == 50 else "purchase"
+        yield {
+            "name": name,
+            "client_id": f"client-{n // 40}",
+            "value": 1.5,
+            "event_id": str(n),
+            "timestamp": now - n % 900,
+        }
+
+
+def ga4() -> None:
+    """100,000 events: calls against the least that is possible."""
+    with mock("GA4Config", latency=0.05, keep_events=False) as url, tempfile.TemporaryDirectory() as name:
+        owner = headway.account("ga4", login=headway.Measurement("G-X", "a-secret"), base_url=url, state=f"{name}/l.db")
+        sync = headway.Sync(events(100_000), owner["events"], store=f"{name}/r.db", validate=5)
+        report = sync.start()
+        told = stats(url)
+        owner.close()
+    print(
+        f"ga4: {report.delivered:,} delivered, {report.dead:,} told before sending, in {told['collect_calls']:,} calls (bar: "
+        f"4,000 + 2,500 boundaries), {report.seconds:.1f} s; thrown away {told['dropped_events']}, twice "
+        f"{told['duplicate_events']}"
+    )
+
+
+def reports() -> None:
+    """1,000 reports of which 100 are distinct, asked for by 20 threads."""
+    with mock("GA4Config", latency=0.1) as url, tempfile.TemporaryDirectory() as name:
+        owner = headway.account(
+            "ga4",
+            token="a-token-of-ours",
+            property="1",
+            base_url=url,
+            state=f"{name}/l.db",
+            store=f"{name}/c.db",
+            tier="standard",
+        )
+        began = time.perf_counter()
+        with ThreadPoolExecutor(20) as threads:
+            list(threads.map(lambda n: owner.report(["sessions"], ["city"], start=f"{n % 100}daysAgo"), range(1000)))
+        seconds = time.perf_counter() - began
+        told = stats(url)
+        asked = [headway.ReportRequest(["activeUsers"], ["city"], start=f"{n % 100}daysAgo") for n in range(1000)]
+        owner.reports(asked)
+        together = stats(url)["report_calls"] - told["report_calls"]
+        used = next(each.amount - each.free for each in owner.limiter.snapshot() if each.name == "tokens-day")
+        owner.close()
+        spent = stats(url)["tokens_used"]
+    print(
+        f"reports: 1,000 asked one by one: {told['report_calls']} calls, most at once {told['most_concurrent']}, "
+        f"{seconds:.1f} s; asked together: {together} calls; tokens by our books {used}, by the platform's {spent}"
+    )
+
+
+def plans() -> None:
+    """What a plan says and what the run then takes, once the platform was seen."""
+    cases: list[tuple[str, str, str, dict[str, Any], Any, dict[str, Any]]] = [
+        ("salesforce", "SalesforceConfig", "Contact", {"latency": 0.2}, people(2000), {"key": "Ext__c"}),
+        (
+            "salesforce",
+            "SalesforceConfig",
+            "Contact",
+            {"latency": 0.2, "bulk_delay": 2.0},
+            people(150_000),
+            {"key": "Ext__c"},
+        ),
+        ("mailchimp", "MailchimpConfig", LIST, {"latency": 1.0}, list(members(50_000)), {"key": "email_address"}),
+        (
+            "mailchimp",
+            "MailchimpConfig",
+            LIST,
+            {"latency": 0.3},
+            list(members(30_000)),
+            {"key": "email_address", "via": "batch"},
+        ),
+        ("ga4", "GA4Config", "events", {"latency": 0.1}, list(events(20_000)), {}),
+    ]
+    for platform, kind, to, options, rows, how in cases:
+        with mock(kind, **options) as url, tempfile.TemporaryDirectory() as name:
+            login: dict[str, Any] = {"token": KEY}
+            if platform == "ga4":
+                login = {"login": headway.Measurement("G-X", "a-secret")}
+            owner = headway.account(platform, base_url=url, state=f"{name}/l.db", **login)
+            for turn in range(2):
+                sync = headway.Sync(rows, owner[to], store=f"{name}/r.db", **how)
+                plan, report = sync.plan(), sync.start()
+                if turn:
+                    print(
+                        f"plan {platform} {plan.via or 'events'}: calls {plan.requests} for {report.requests} "
+                        f"({plan.requests / report.requests - 1:+.1%}), seconds {plan.seconds:.1f} for {report.seconds:.1f} "
+                        f"({plan.seconds / report.seconds - 1:+.1%})"
+                    )
+            owner.close()
+
+
+def people(count: int) -> list[dict[str, object]]:
+    """Contacts."""
+    return [{"Ext__c": f"C{n:07d}", "LastName": f"Name {n}"} for n in range(count)]
+
+
+def bulk() -> None:
+    """250,000 contacts, 2 % bad, two jobs failing midway, three kills."""
+    subprocess.run(
+        [sys.executable, "-m", "tests.acceptance.bulk_killing", "250000"], cwd=Path(__file__).parents[1], check=True
+    )
+
+
+def main() -> None:
+    """Run what is named, or all."""
+    known = {"mailchimp": mailchimp, "ga4": ga4, "reports": reports, "plans": plans, "bulk": bulk}
+    for name in sys.argv[1:] or known:
+        known[name]()
+
+
+if __name__ == "__main__":
+    main()
