@@ -64,7 +64,7 @@ def members(count: int) -> Iterator[dict[str, object]]:
 
 def mailchimp() -> None:
     """50,000 members both ways: never more than ten connections, and how long all ten were in use."""
-    for via in ("list", "batch"):
+    for via in sys.argv[2:] or ("list", "batch"):
         with (
             mock("MailchimpConfig", latency=2.0, keep="keys", batch_rate=50_000) as url,
             tempfile.TemporaryDirectory() as name,
@@ -199,7 +199,7 @@ def bulk() -> None:
 def main() -> None:
     """Run what is named, or all."""
     known = {"mailchimp": mailchimp, "ga4": ga4, "reports": reports, "plans": plans, "bulk": bulk}
-    for name in sys.argv[1:] or known:
+    for name in [each for each in sys.argv[1:] if each in known] or known:
         known[name]()
 
 

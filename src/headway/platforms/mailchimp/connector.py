@@ -150,7 +150,7 @@ class Batches(Singles):
 
     via = "batch"
     batch_size = 500
-    jobs = 60
+    jobs = 200
     serial = True
     lanes = 0
 
