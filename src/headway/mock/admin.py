@@ -17,6 +17,15 @@ POST   /_mock/properties                   {"object": "companies", "name": "…"
 POST   /_mock/objects                      {"name": "machines"}: one more custom object
 POST   /_mock/reset                        no objects, no counts, full windows; limits, schema and faults stay
 
+The mocks of Salesforce, Mailchimp and Google Analytics have stats, journal, faults, clock, foreign and reset as well, and
+GET    /_mock/objects, /_mock/objects/NAME rows of an object (salesforce), members of an audience (mailchimp)
+GET    /_mock/ledger/NAME?least=N          how many times each was written (salesforce, mailchimp)
+GET    /_mock/jobs, /_mock/batches         Bulk jobs (salesforce), batches (mailchimp); /_mock/events?limit=N (ga4)
+POST   /_mock/tokens                       {"revoke": "…"} | {"accept": "…"}
+POST   /_mock/expire                       every token that was issued ends now (hubspot as well, not mailchimp)
+POST   /_mock/limits                       {"daily": N, "long_running": N} (salesforce) | {"connections": N} (mailchimp)
+POST   /_mock/quotas, /_mock/spend         {"tokens_day": N}; {"property": "…", "tokens": N}, used by another app (ga4)
+
 The mock of any other catalogue entry has stats, journal, faults, clock, foreign and reset as well, and
 POST   /_mock/limits                       {"daily": 20}: other amounts, by the entry's names of its limits
 """

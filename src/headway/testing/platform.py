@@ -11,6 +11,9 @@ from headway.errors import UsageError
 from headway.mock.app import MockApp
 from headway.mock.config import MockConfig, parse_window
 from headway.mock.entries import EntryConfig
+from headway.mock.ga4.config import GA4Config
+from headway.mock.mailchimp.config import MailchimpConfig
+from headway.mock.salesforce.config import SalesforceConfig
 from headway.mock.server import Served, serve
 
 __all__ = ["TestPlatform", "asgi", "mock_platform"]
@@ -41,13 +44,19 @@ class TestPlatform:
         return int(self.stats()["requests"])
 
     def objects(self, kind: str = "contacts") -> list[dict[str, Any]]:
-        """The properties of every stored object of a kind. Raises UsageError for a mock that stores none."""
+        """The properties of every stored object of a kind: contacts, Contact, an audience's id, events. Raises UsageError for a mock that stores none."""
 
         def read(mock: Any) -> list[dict[str, Any]]:
+            if hasattr(mock, "tables"):
+                return [dict(row) for row in mock.tables[kind].rows.values()]
+            if hasattr(mock, "audiences"):
+                return [row | row["merge_fields"] for row in mock.audiences[kind].rows.values()]
+            if hasattr(mock, "events"):
+                return [dict(event) for event in mock.events]
             kinds = [each for _, each in mock.objects.all() if each.name == kind]
             return [dict(stored) for each in kinds for stored in each.by_id.values()]
 
-        if not hasattr(self._served.mock, "objects"):
+        if not any(hasattr(self._served.mock, name) for name in ("objects", "tables", "audiences", "events")):
             raise UsageError("this mock stores no objects: it enforces limits only")
         return self._served.call(read)
 
@@ -98,6 +107,9 @@ def _configured(platform: str, window: str | tuple[int, float] | None, settings:
         return config if window is None else replace(config, window=window)
     if window is not None:
         raise UsageError(f"window= is for hubspot; give {platform}'s amounts by name: amounts={{'daily': 20}}")
+    own = {"salesforce": SalesforceConfig, "mailchimp": MailchimpConfig, "ga4": GA4Config}.get(platform)
+    if own is not None and not settings.keys() & {"tier", "amounts", "seats"}:
+        return own(**settings)
     return EntryConfig(platform, **settings)
 
 
@@ -107,7 +119,8 @@ def mock_platform(
 ) -> Iterator[TestPlatform]:
     """A mock on a free port of 127.0.0.1 for as long as the block runs; any entry of the catalogue.
 
-    `window`: "100/10s" or (100, 10.0) for hubspot; `settings` as MockConfig (hubspot) or EntryConfig have them.
+    `window`: "100/10s" or (100, 10.0) for hubspot; `settings` as MockConfig (hubspot), SalesforceConfig,
+    MailchimpConfig, GA4Config, or EntryConfig (any other; these three as well, with `tier` or `amounts`) have them.
     """
     config = _configured(platform, window, settings)
     with serve(config) as served:
