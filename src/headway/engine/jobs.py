@@ -58,6 +58,7 @@ class Carrier:
         self._failures = 0
         self._since: float | None = None
         self._given: float | None = None
+        self._calls = 0
         self._waited = 0.0
         if job is None:
             kept = Kept(machine.begin(claim.records), began=engine._wall())
@@ -83,6 +84,8 @@ class Carrier:
                 if not permit.over:
                     permit.cancel()
             if over:
+                self._engine.tally.jobs += 1
+                self._engine.tally.job_calls += self._calls
                 return
             permit = None
 
@@ -110,6 +113,7 @@ class Carrier:
         engine, tally = self._engine, self._engine.tally
         self._save(sending=True)
         tally.requests += 1
+        self._calls += 1
         now = engine._now()
         tally.first_sent = tally.first_sent or now
         used = engine._link.generation

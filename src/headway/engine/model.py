@@ -65,8 +65,8 @@ class Settings:
 class Tally:
     """What one session did. `parts`: seconds by part; `first_sent`, `last_reply`: monotonic seconds, 0 for never.
 
-    Of jobs: the records of those that ended, the seconds that the platform worked on each, added up, and when the first
-    was given to it and the last one ended (monotonic).
+    Of jobs: how many ended and what they took of calls, the records of those that ended, the seconds that the platform
+    worked on each, added up, and when the first was given to it and the last one ended (monotonic).
     """
 
     requests: int = 0
@@ -76,6 +76,8 @@ class Tally:
     dead: int = 0
     first_sent: float = 0.0
     last_reply: float = 0.0
+    jobs: int = 0
+    job_calls: int = 0
     job_records: int = 0
     job_seconds: float = 0.0
     job_first: float = 0.0

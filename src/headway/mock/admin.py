@@ -17,7 +17,7 @@ POST   /_mock/properties                   {"object": "companies", "name": "…"
 POST   /_mock/objects                      {"name": "machines"}: one more custom object
 POST   /_mock/reset                        no objects, no counts, full windows; limits, schema and faults stay
 
-The mocks of Salesforce, Mailchimp and Google Analytics have stats, journal, faults, clock, foreign and reset as well, and
+The mocks of Salesforce, Mailchimp and Google Analytics have stats, journal, faults, clock, foreign and reset, and
 GET    /_mock/objects, /_mock/objects/NAME rows of an object (salesforce), members of an audience (mailchimp)
 GET    /_mock/ledger/NAME?least=N          how many times each was written (salesforce, mailchimp)
 GET    /_mock/jobs, /_mock/batches         Bulk jobs (salesforce), batches (mailchimp); /_mock/events?limit=N (ga4)

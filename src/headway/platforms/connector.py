@@ -21,6 +21,7 @@ __all__ = [
     "Identity",
     "Machine",
     "OneCall",
+    "Pace",
     "RowChecker",
     "Schema",
     "Shaper",
@@ -140,11 +141,19 @@ class Delivery(Protocol):
     def machine(self, records: int) -> Machine | None:
         """The course of a job for so many records; None where they travel in one call."""
 
-    def forecast(self, jobs: Sequence[int], pace: float | None, trip: float) -> Forecast:
+    def forecast(self, jobs: Sequence[int], pace: Pace | None, trip: float) -> Forecast:
         """What jobs of so many records each take.
 
-        `pace`: records per second that the platform worked off before, None if unknown; `trip`: seconds of a call.
+        `pace`: what was seen of the platform before, None if nothing; `trip`: seconds of a call.
         """
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """What was seen of a destination's jobs: records a second that it worked off, calls that a job took."""
+
+    records: float
+    calls: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,7 +181,7 @@ class OneCall:
         del records
         return None
 
-    def forecast(self, jobs: Sequence[int], pace: float | None, trip: float) -> Forecast:
+    def forecast(self, jobs: Sequence[int], pace: Pace | None, trip: float) -> Forecast:
         """Nothing, for nothing."""
         del jobs, pace, trip
         return Forecast(0, 0.0)

@@ -6,7 +6,7 @@ import math
 
 from headway.accounts.link import Cache, OpenAccount
 from headway.engine.model import Tally
-from headway.platforms.connector import Connector, Delivery
+from headway.platforms.connector import Connector, Delivery, Pace
 
 __all__ = ["latency_of", "pace_of", "remember_latency", "remember_pace"]
 
@@ -17,16 +17,16 @@ def _key(link: OpenAccount, connector: Connector, delivery: Delivery) -> str:
     return f"{link.cache_key}|{connector.object_type}|{delivery.via}"
 
 
-def pace_of(cache: Cache, link: OpenAccount, connector: Connector, delivery: Delivery) -> float | None:
-    """Records a second, as last seen; None where nothing was seen yet."""
+def pace_of(cache: Cache, link: OpenAccount, connector: Connector, delivery: Delivery) -> Pace | None:
+    """As last seen; None where nothing was seen yet."""
     if not delivery.jobs:
         return None
     said = cache.cache_get("pace", _key(link, connector, delivery), _MONTH)
     try:
-        pace = math.nan if said is None else float(said)
+        records, calls = (float(each) for each in (said or b"").split())
     except ValueError:
         return None
-    return pace if math.isfinite(pace) and pace > 0 else None
+    return Pace(records, calls) if math.isfinite(records) and records > 0 and math.isfinite(calls) else None
 
 
 def latency_of(cache: Cache, link: OpenAccount, connector: Connector) -> float | None:
@@ -47,5 +47,5 @@ def remember_pace(cache: Cache, link: OpenAccount, connector: Connector, deliver
     """Keep what this session saw, if it saw enough to tell."""
     seconds = tally.job_last - tally.job_first if delivery.serial else tally.job_seconds
     if tally.job_records and seconds > 0:
-        pace = tally.job_records / seconds
-        cache.cache_put("pace", _key(link, connector, delivery), f"{pace:.3f}".encode())
+        pace = f"{tally.job_records / seconds:.3f} {tally.job_calls / max(1, tally.jobs):.4f}"
+        cache.cache_put("pace", _key(link, connector, delivery), pace.encode())

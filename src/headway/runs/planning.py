@@ -17,7 +17,7 @@ from time import perf_counter
 from headway.core.limits import Limit, Quota
 from headway.core.status import LimitStatus
 from headway.errors import UsageError
-from headway.platforms.connector import Delivery
+from headway.platforms.connector import Delivery, Pace
 from headway.runs.loading import Converted
 from headway.runs.prediction import predict
 from headway.runs.report import Plan
@@ -139,7 +139,7 @@ class Circumstances:
     reserve: int = 0
     pacing: str | None = None
     used: int = 0
-    pace: float | None = None
+    pace: Pace | None = None
     extra: int = 0
     notes: tuple[str, ...] = ()
 

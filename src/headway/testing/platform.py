@@ -44,7 +44,10 @@ class TestPlatform:
         return int(self.stats()["requests"])
 
     def objects(self, kind: str = "contacts") -> list[dict[str, Any]]:
-        """The properties of every stored object of a kind: contacts, Contact, an audience's id, events. Raises UsageError for a mock that stores none."""
+        """The properties of every stored object of a kind: contacts, Contact, an audience's id, events.
+
+        Raises UsageError for a mock that stores none.
+        """
 
         def read(mock: Any) -> list[dict[str, Any]]:
             if hasattr(mock, "tables"):

@@ -82,6 +82,7 @@ class GA4Mock(Service):
         self.tokens = Granting(self.clock, keys=made.service_accounts, ttl=made.token_ttl, only_issued=made.only_issued)
         self.acts = {
             ("GET", "events"): self._act_events, ("POST", "quotas"): self._act_quotas,
+            ("POST", "limits"): self._act_quotas,
             ("POST", "spend"): self._act_spend, ("POST", "expire"): self._act_expire,
             ("POST", "tokens"): self._act_tokens,
         }  # fmt: skip

@@ -10,12 +10,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from heapq import heappop, heappush
 
 from headway.core.outcome import MappingFault, Outcome, SplitNeeded, Verdict
 from headway.core.records import Call, Record, Reply
 from headway.errors import UsageError
 from headway.platforms.catalog_reader import nearest
-from headway.platforms.connector import Forecast, Machine, OneCall, Schema, Shaper
+from headway.platforms.connector import Forecast, Machine, OneCall, Pace, Schema, Shaper
 from headway.platforms.mailchimp import members
 from headway.platforms.mailchimp.batches import BatchJob, poll_wait
 from headway.platforms.mailchimp.schema import AudienceSchema
@@ -27,6 +28,7 @@ _MODES = ("upsert", "insert", "update", "archive", "delete")
 _AT_ONCE = ("upsert", "insert")
 _VIAS = ("list", "batch", "members")
 _ID = re.compile(r"[0-9A-Za-z]{4,20}", re.ASCII)
+_CONNECTIONS = 10
 _PACE = 500.0  # operations a second, assumed of a platform that was never watched
 
 
@@ -115,7 +117,7 @@ class Singles:
         del records
         return None
 
-    def forecast(self, jobs: Sequence[int], pace: float | None, trip: float) -> Forecast:
+    def forecast(self, jobs: Sequence[int], pace: Pace | None, trip: float) -> Forecast:
         """Nothing, for nothing."""
         del jobs, pace, trip
         return Forecast(0, 0.0)
@@ -126,7 +128,7 @@ class Bulk(Singles):
 
     via = "list"
     batch_size = 500
-    lanes = 10  # connections: in the last round none is idle
+    lanes = _CONNECTIONS  # in the last round none is idle
 
     def call(self, records: Sequence[Record]) -> Call:
         """One call."""
@@ -158,18 +160,28 @@ class Batches(Singles):
         """A job; a record that is left alone goes by itself."""
         return None if records <= 1 else BatchJob(self._owner.object_type, self._owner.mode)
 
-    def forecast(self, jobs: Sequence[int], pace: float | None, trip: float) -> Forecast:
-        """Post, polls, fetch: the n-th job is done when all before it are."""
-        calls, done, last = 0.0, 0.0, 0.0
-        begun = [0.0] * min(self.jobs, max(1, len(jobs)))
-        for number, records in enumerate(jobs):
-            lane = number % len(begun)
-            posted = begun[lane] + trip * (1 + number % len(begun) // 10)
-            done = max(done, posted) + records / (pace or _PACE)
-            waited, polls = posted, 0
-            while waited < done or not polls:
-                waited += poll_wait(polls) + trip
-                polls += 1
-            begun[lane] = last = waited + trip
-            calls += 2 + polls
-        return Forecast(calls, max(last, *begun) if jobs else 0.0)
+    def forecast(self, jobs: Sequence[int], pace: Pace | None, trip: float) -> Forecast:
+        """Post, polls, fetch, over ten connections; the n-th job is done when all before it are."""
+        rate = pace.records if pace is not None else _PACE
+        free = [0.0] * _CONNECTIONS
+        wanted = [(0.0, number, -1) for number in range(min(self.jobs, len(jobs)))]  # when, job, polls (-1: the post)
+        done = [0.0] * len(jobs)
+        begun, calls, last, worked = len(wanted), 0, 0.0, 0.0
+        while wanted:
+            at, number, polls = heappop(wanted)
+            start = max(at, heappop(free))
+            end = start + trip
+            heappush(free, end)
+            calls += 1
+            if polls < 0:
+                worked = done[number] = max(worked, end) + jobs[number] / rate
+            if polls < 0 or start < done[number]:
+                heappush(wanted, (end + poll_wait(polls + 1), number, polls + 1))
+                continue
+            calls += 1  # the results, which lie elsewhere
+            last = max(last, end + trip)
+            if begun < len(jobs):
+                heappush(wanted, (end + trip, begun, -1))
+                begun += 1
+        # How often a batch is looked at depends on how the calls fall: what was seen is better than what is reckoned.
+        return Forecast(calls if pace is None else pace.calls * len(jobs), last)

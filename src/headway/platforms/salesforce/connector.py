@@ -15,7 +15,7 @@ from headway.core.outcome import Verdict
 from headway.core.records import Call, Record, Reply
 from headway.errors import UsageError
 from headway.platforms.catalog_reader import nearest
-from headway.platforms.connector import Forecast, Machine, OneCall, Schema, Shaper
+from headway.platforms.connector import Forecast, Machine, OneCall, Pace, Schema, Shaper
 from headway.platforms.salesforce import collections
 from headway.platforms.salesforce.account import VERSION
 from headway.platforms.salesforce.bulk import BulkJob, poll_wait
@@ -112,7 +112,7 @@ class Collections:
         del records
         return None
 
-    def forecast(self, jobs: Sequence[int], pace: float | None, trip: float) -> Forecast:
+    def forecast(self, jobs: Sequence[int], pace: Pace | None, trip: float) -> Forecast:
         """Nothing, for nothing."""
         del jobs, pace, trip
         return Forecast(0, 0.0)
@@ -133,12 +133,12 @@ class Bulk(Collections):
             return None
         return BulkJob(owner.object_type, owner.mode, owner.key)
 
-    def forecast(self, jobs: Sequence[int], pace: float | None, trip: float) -> Forecast:
+    def forecast(self, jobs: Sequence[int], pace: Pace | None, trip: float) -> Forecast:
         """Create, upload, close, polls, one result or two; each at the platform's pace."""
         calls = 0.0
         lanes = [0.0] * min(self.jobs, max(1, len(jobs)))
         for records in jobs:
-            seconds = records / (pace or _PACE)
+            seconds = records / (pace.records if pace is not None else _PACE)
             waited, polls = 0.0, 0
             while waited < seconds or not polls:
                 waited += poll_wait(polls) + trip
