@@ -79,10 +79,9 @@ def test_mistakes_are_told_in_one_line(tmp_path, arguments, environment, code, w
 def test_a_secret_of_google_analytics_is_never_shown(tmp_path):
     file = write(tmp_path / "e.csv", ("name", "client_id"), ("login", "c"))
     environment = {"GA4_MEASUREMENT_ID": "G-1", "GA4_API_SECRET": "hush-hush-secret"}
-    # Nothing listens there: what went wrong is told, with the address of the call.
-    done = headway(
-        tmp_path, "sync", file, "ga4:events", "--base-url", "http://127.0.0.1:9", **environment, HEADWAY_DEBUG="1"
-    )
+    with serve(GA4Config(faults=(Fault("reset"),))) as mock:
+        done = headway(tmp_path, "sync", file, "ga4:events", "--base-url", mock.url, **environment, HEADWAY_DEBUG="1")
+        assert done.returncode == 3
     said = done.stdout + done.stderr + headway(tmp_path, "status", "--json").stdout
     assert "hush-hush-secret" not in said
     stored = b"".join(path.read_bytes() for path in (tmp_path / ".headway").rglob("*") if path.is_file())
@@ -111,9 +110,8 @@ def test_a_report_in_three_formats_costs_one_call(tmp_path):
         told = json.loads(headway(tmp_path, *to, "--format", "json", **environment).stdout)
         assert [each["city"] for each in told] == [row[0] for row in table[1:]]
         assert headway(tmp_path, *to, "-o", "r.parquet", **environment).returncode == 0
-        assert duckdb.sql(f"SELECT sum(activeUsers) FROM '{tmp_path}/r.parquet'").fetchone()[0] == sum(
-            int(row[1]) for row in table[1:]
-        )
+        total = duckdb.sql(f"SELECT sum(activeUsers) FROM '{tmp_path}/r.parquet'").fetchall()[0][0]
+        assert total == sum(int(row[1]) for row in table[1:])
         assert mock.stats()["report_calls"] == 1
         assert headway(tmp_path, *to, "--ttl", "0", **environment).returncode == 0
         assert mock.stats()["report_calls"] == 2
