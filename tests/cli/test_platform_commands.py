@@ -13,7 +13,7 @@ import sys
 import duckdb
 import pytest
 
-from headway.mock import Field, GA4Config, MailchimpConfig, SalesforceConfig, SObject, serve
+from headway.mock import Fault, Field, GA4Config, MailchimpConfig, SalesforceConfig, SObject, serve
 from headway.mock.salesforce.config import STANDARD
 
 CONTACT = SObject("Contact", (*STANDARD[0].fields, Field("Ext__c", external_id=True)))
