@@ -246,3 +246,24 @@ def test_the_plan_is_right(tmp_path, platform, count, options):
         assert abs(plan.requests / report.requests - 1) <= 0.02
         assert abs(plan.seconds / report.seconds - 1) <= 0.35  # within 10 % on a machine of its own: see benchmarks
         owner.close()
+
+
+def test_a_day_that_other_apps_use_up_pauses_the_run_without_a_single_refusal(tmp_path):
+    from headway.runs.resuming import resume
+
+    with served("salesforce", daily=10) as mock:
+        owner = account("salesforce", mock, tmp_path / "one")
+        sync = headway.Sync(
+            rows("salesforce", 3000), owner["Contact"], key="Bioguide_ID__c", via="collections", store=tmp_path / "r.db"
+        )
+        assert sync.plan().quota_free == 7  # who we are, the object, the limits: three calls are gone
+        report = sync.start()
+        assert (report.state, report.exit_code, report.delivered) == ("paused", 5, 7 * 200)
+        assert mock.stats()["refused_for"] == {}
+        owner.close()
+        mock.mock.clock.advance(86_500)
+        owner = account("salesforce", mock, tmp_path / "two")
+        again = resume(destination=owner["Contact"], store=tmp_path / "r.db").start()
+        assert (again.state, again.delivered) == ("done", 3000)
+        assert mock.stats()["refused_for"] == {}
+        owner.close()

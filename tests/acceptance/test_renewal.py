@@ -46,12 +46,11 @@ class _Expiring(threading.Thread):
                 self.left -= 1
 
 
-@pytest.mark.parametrize("way", ["refresh", "client", "jwt"])
-@pytest.mark.parametrize("bulk", [False, True])
+@pytest.mark.parametrize(
+    ("way", "bulk"), [("refresh", False), ("client", False), ("jwt", False), ("client", True), ("jwt", True)]
+)
 def test_an_expired_token_is_renewed_once_for_all(tmp_path, monkeypatch, way, bulk):
     platform, options = options_of(way)
-    if bulk and platform == "hubspot":
-        pytest.skip("HubSpot has one way only")
     if bulk:
         from headway.platforms.salesforce import bulk as jobs
         from headway.platforms.salesforce import connector

@@ -84,6 +84,7 @@ class OpenAccount:
         )
         self._plain = Transport(account.base_url, timeout=account.timeout)  # carries no credential of the account's
         self._renewing = asyncio.Lock()
+        self._generation = account.tokens.generation
 
     @property
     def limiter(self) -> Limiter:
@@ -171,8 +172,11 @@ class OpenAccount:
 
     @property
     def generation(self) -> int:
-        """Which token is in use: what a call was sent with, to be told to `renew`."""
-        return self.account.tokens.generation
+        """Which token is in use: what a call is sent with, to be told to `renew`."""
+        tokens = self.account.tokens
+        if tokens.generation != self._generation:  # renewed by another user of the account
+            self._generation, self._transport.auth = tokens.generation, self.account.headers
+        return self._generation
 
     async def renew(self, used: int) -> bool:
         """A token was refused, or ends: get another, unless that was done since generation `used`.
@@ -187,7 +191,6 @@ class OpenAccount:
             if tokens.login is None or (tokens.value and tokens.hopeless):
                 return False
             tokens.renewed(await self._new_token(tokens.login))
-            self._transport.auth = self.account.headers
         self._tell(Note(f"{self.name}: the access token was renewed"))
         return True
 
@@ -287,9 +290,11 @@ class OpenAccount:
         Raises TransportError; then the permit is lost, or cancelled if certainly nothing was written.
         """
         label = name or "batch"
+        generation = self.generation
         if self.account.tokens.ending:
             with suppress(TransportError, CredentialsError):
-                await self.renew(self.generation)
+                await self.renew(generation)
+                generation = self.generation
         self._tell(CallStarted(self.name, label, records))
         self.requests += 1
         try:
@@ -306,7 +311,7 @@ class OpenAccount:
             permit.lose()
             raise
         permit.observe(reply.status, reply.headers)
-        if reply.status != 401:
+        if reply.status != 401 and generation == self.account.tokens.generation:
             self.account.tokens.accepted()
         self.seconds = reply.seconds
         self._tell(CallFinished(self.name, label, records, reply.status, reply.seconds))

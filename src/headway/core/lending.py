@@ -171,7 +171,9 @@ def _begin(keeping: Keeping, time: int, epoch: str, *, first: bool, fresh: bool)
         pool.open_at = time + max(keeping.per, 1)
     else:
         pool.grace_until = time + keeping.ttl
-        pool.open_at = time + keeping.ttl + keeping.linger + keeping.per
+        # What a quota of a day held before it was lost the platform tells with the next reply: the living claim theirs
+        # within ttl, and then calls go on, rather than a day later.
+        pool.open_at = time + keeping.ttl + (0 if keeping.per >= _TOO_LONG else keeping.linger + keeping.per)
     return pool
 
 

@@ -181,6 +181,11 @@ def predicted(
 
 
 def quota_state(statuses: Iterable[LimitStatus], limits: Iterable[Limit]) -> int:
-    """The calls of the calendar quota that are used up, as far as is known."""
-    quotas = {limit.name for limit in limits if isinstance(limit, Quota)}
-    return next((max(0, status.amount - status.free) for status in statuses if status.name in quotas), 0)
+    """The calls of the quota that are used up, by anybody, as far as is known."""
+    quotas = {limit.name: limit for limit in limits if isinstance(limit, Quota)}
+    for status in statuses:
+        quota = quotas.get(status.name)
+        if quota is not None:
+            # Of a rolling quota the meter itself is lowered to what the platform says is left.
+            return max(0, (status.amount if quota.per is None else quota.amount) - status.free)
+    return 0
