@@ -6,6 +6,7 @@ batch, or a job of several calls, whose course a `Machine` decides. A platform w
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -25,7 +26,10 @@ __all__ = [
     "RowChecker",
     "Schema",
     "Shaper",
+    "SingleCalls",
     "Step",
+    "alike",
+    "object_of",
 ]
 
 RowChecker = Callable[[Mapping[str, object]], Rejected | None]
@@ -102,6 +106,20 @@ class Machine(Protocol):
         """The last step may have been done or not: its reply was lost, or we were."""
 
 
+def alike(records: Sequence[Record], outcome: Outcome, status: int = 0) -> Verdict:
+    """The same outcome for every record."""
+    return Verdict((outcome,) * len(records), status)
+
+
+def object_of(reply: Reply) -> dict[str, Any]:
+    """The JSON object in a reply; empty where there is none."""
+    try:
+        said = json.loads(reply.body)
+    except (ValueError, RecursionError):
+        return {}
+    return said if isinstance(said, dict) else {}
+
+
 # -- one way of travelling
 
 
@@ -164,17 +182,14 @@ class Forecast:
     seconds: float
 
 
-class OneCall:
-    """A delivery that is always one call, and the only way there is: what most platforms have."""
+class SingleCalls:
+    """A delivery that is always one call."""
 
     via = ""
     overhead = 128
     jobs = 0
     serial = False
     lanes = 0
-    keyed = True
-    key_travels = True
-    vias: tuple[str, ...] = ()
 
     def machine(self, records: int) -> Machine | None:
         """Never a job."""
@@ -185,6 +200,14 @@ class OneCall:
         """Nothing, for nothing."""
         del jobs, pace, trip
         return Forecast(0, 0.0)
+
+
+class OneCall(SingleCalls):
+    """What most connectors have in common: rows with keys that travel, in any company, as they are."""
+
+    keyed = True
+    key_travels = True
+    vias: tuple[str, ...] = ()
 
     def group(self, values: Mapping[str, object]) -> str:
         """All records may share a call."""

@@ -20,7 +20,7 @@ import msgspec
 
 from headway.core.outcome import CredentialsRejected, MappingFault, Outcome, RateLimited, Transient, Verdict
 from headway.core.records import Call, Record, Reply
-from headway.platforms.connector import Heard, State, Step
+from headway.platforms.connector import Heard, State, Step, alike, object_of
 from headway.platforms.mailchimp.members import operation, single_verdict
 from headway.platforms.mailchimp.replies import meaning
 
@@ -80,25 +80,25 @@ class BatchJob:
     def unheard(self, state: State, records: Sequence[Record]) -> Heard:
         """A batch that may have been posted cannot be found again: its records may have arrived."""
         if state["at"] == "post":
-            return Heard(state, _all(records, Transient("NO_REPLY", "the batch may have been taken without a word")))
+            return Heard(state, alike(records, Transient("NO_REPLY", "the batch may have been taken without a word")))
         if state["at"] == "fetch":
             return self._fetch_again(state, records)
         return Heard(state)
 
     def _heard_post(self, state: State, records: Sequence[Record], reply: Reply) -> Heard:
-        said = _object(reply)
+        said = object_of(reply)
         if 200 <= reply.status < 300 and isinstance(said.get("id"), str):
             return Heard({"at": "poll", "id": said["id"], "polls": 0}, light=True)
         if 200 <= reply.status < 300:
             return self.unheard(state, records)
         outcome = meaning(reply)
-        return Heard(state, _all(records, outcome, reply.status))
+        return Heard(state, alike(records, outcome, reply.status))
 
     def _heard_poll(self, state: State, records: Sequence[Record], reply: Reply) -> Heard:
-        said = _object(reply)
+        said = object_of(reply)
         if reply.status == 404:
             gone = Transient("BATCH_GONE", "Mailchimp no longer knows the batch")
-            return Heard(state, _all(records, gone, reply.status))
+            return Heard(state, alike(records, gone, reply.status))
         url = said.get("response_body_url")
         if said.get("status") == "finished" and isinstance(url, str) and url.startswith(("https://", "http://")):
             return Heard(state | {"at": "fetch", "url": url})
@@ -124,7 +124,7 @@ class BatchJob:
         fetches = state.get("fetches", 0) + 1
         if fetches > _FETCHES:
             words = f"the batch's results cannot be had{': ' + why if why else ''}"
-            return Heard(state, _all(records, Transient("NO_RESULT", words)))
+            return Heard(state, alike(records, Transient("NO_RESULT", words)))
         return Heard({"at": "poll", "id": state["id"], "polls": min(fetches, 3), "fetches": fetches})
 
 
@@ -169,15 +169,3 @@ def _outcome(result: dict[str, Any], reply: Reply) -> Outcome:
     if isinstance(outcome, CredentialsRejected | MappingFault):
         return Transient(outcome.code, outcome.message, applied=False)
     return outcome
-
-
-def _all(records: Sequence[Record], outcome: Outcome, status: int = 0) -> Verdict:
-    return Verdict((outcome,) * len(records), status)
-
-
-def _object(reply: Reply) -> dict[str, Any]:
-    try:
-        said = json.loads(reply.body)
-    except (ValueError, RecursionError):
-        return {}
-    return said if isinstance(said, dict) else {}

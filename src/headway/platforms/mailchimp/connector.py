@@ -16,7 +16,7 @@ from headway.core.outcome import MappingFault, Outcome, SplitNeeded, Verdict
 from headway.core.records import Call, Record, Reply
 from headway.errors import UsageError
 from headway.platforms.catalog_reader import nearest
-from headway.platforms.connector import Forecast, Machine, OneCall, Pace, Schema, Shaper
+from headway.platforms.connector import Forecast, Machine, OneCall, Pace, Schema, Shaper, SingleCalls
 from headway.platforms.mailchimp import members
 from headway.platforms.mailchimp.batches import BatchJob, poll_wait
 from headway.platforms.mailchimp.schema import AudienceSchema
@@ -85,16 +85,13 @@ class MailchimpConnector(OneCall):
         return AudienceSchema.from_bytes(data)
 
 
-class Singles:
+class Singles(SingleCalls):
     """One member, one call."""
 
     via = "members"
     batch_size = 1
     batch_bytes = 5_000_000
     overhead = 64
-    jobs = 0
-    serial = False
-    lanes = 0
 
     def __init__(self, owner: MailchimpConnector) -> None:
         self._owner = owner
@@ -111,16 +108,6 @@ class Singles:
         """The outcome of the one record."""
         del records
         return Verdict((members.single_verdict(reply.status, reply.body, reply),), reply.status)
-
-    def machine(self, records: int) -> Machine | None:
-        """Never a job."""
-        del records
-        return None
-
-    def forecast(self, jobs: Sequence[int], pace: Pace | None, trip: float) -> Forecast:
-        """Nothing, for nothing."""
-        del jobs, pace, trip
-        return Forecast(0, 0.0)
 
 
 class Bulk(Singles):

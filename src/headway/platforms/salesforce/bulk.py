@@ -23,10 +23,9 @@ from headway.core.outcome import (
     Rejected,
     SplitNeeded,
     Transient,
-    Verdict,
 )
 from headway.core.records import Call, Record, Reply
-from headway.platforms.connector import Heard, State, Step
+from headway.platforms.connector import Heard, State, Step, alike, object_of
 from headway.platforms.salesforce.account import VERSION
 from headway.platforms.salesforce.csvs import rows_of, written
 from headway.platforms.salesforce.replies import fault_of, of_code, refused
@@ -118,11 +117,11 @@ class BulkJob:
         return Heard(state)  # a job that was created and is not known holds nothing; all else may be asked again
 
     def _heard_create(self, state: State, records: Sequence[Record], reply: Reply) -> Heard:
-        said = _object(reply)
+        said = object_of(reply)
         if reply.status in {200, 201} and isinstance(said.get("id"), str):
             made = {"at": "upload", "id": said["id"], "url": str(said.get("contentUrl") or "")}
             return Heard({"again": state.get("again", 0)} | made)
-        return Heard(state, _all(records, self._of_refusal(reply), reply))
+        return Heard(state, alike(records, self._of_refusal(reply), reply.status))
 
     def _of_refusal(self, reply: Reply) -> Outcome:
         """No job was made: that is the fault of what was asked for, and it will be the same for every record."""
@@ -136,7 +135,9 @@ class BulkJob:
             return Heard(state | {"at": "close"}, light=True)
         fault = fault_of(reply)
         if reply.status == 413:
-            return Heard(state, _all(records, SplitNeeded(fault.code or "HTTP_413", fault.text or "too large"), reply))
+            return Heard(
+                state, alike(records, SplitNeeded(fault.code or "HTTP_413", fault.text or "too large"), reply.status)
+            )
         if reply.status == 404:
             return self._anew(state, records, reply)
         return Heard(state | {"at": "look", "unsure": True})
@@ -156,13 +157,15 @@ class BulkJob:
         if state.get("unsure"):
             return self._anew(state, records, reply)
         stuck = Transient("NOT_CLOSED", "Salesforce would not close the job, so it was aborted", applied=False)
-        return Heard(state, _all(records, stuck, reply))
+        return Heard(state, alike(records, stuck, reply.status))
 
     def _looked(self, state: State, records: Sequence[Record], reply: Reply) -> Heard:
         """The job as it is now."""
         if reply.status == 404:
-            return Heard(state, _all(records, Transient("JOB_GONE", "Salesforce no longer knows the job"), reply))
-        job = _object(reply)
+            return Heard(
+                state, alike(records, Transient("JOB_GONE", "Salesforce no longer knows the job"), reply.status)
+            )
+        job = object_of(reply)
         now = job.get("state")
         if now in _RUNNING:
             polls = state.get("polls", -1) + 1 if state["at"] != "close" else 0
@@ -182,7 +185,7 @@ class BulkJob:
         again = state.get("again", 0) + 1
         if again > _TRIES:
             gone = Transient("NO_JOB", "no job of Salesforce took the upload", applied=False)
-            return Heard(state, _all(records, gone, reply))
+            return Heard(state, alike(records, gone, reply.status))
         return Heard({"at": "create", "again": again})
 
     def _over(self, state: State, records: Sequence[Record], job: Mapping[str, Any], reply: Reply) -> Heard:
@@ -190,7 +193,7 @@ class BulkJob:
         done, failed = _count(job.get("numberRecordsProcessed")), _count(job.get("numberRecordsFailed"))
         message = str(job.get("errorMessage") or "")[:500]
         if not done and message.startswith("InvalidBatch") and "field name" in message.lower():
-            return Heard(state, _all(records, MappingFault("InvalidBatch", message), reply))
+            return Heard(state, alike(records, MappingFault("InvalidBatch", message), reply.status))
         fetch = ["successes"] if done > failed else []
         fetch += ["failures"] if failed else []
         fetch += ["rest"] if job.get("state") != "JobComplete" or done < len(records) else []
@@ -207,7 +210,7 @@ class BulkJob:
         words = f"the job ended as {state['ended']}, and no result names the record; {state['message']}".rstrip("; ")
         lost = Transient("NO_RESULT", words, applied=not empty)
         rest = [record for record in records if record.id not in outcomes]
-        return Heard(state, _all(rest, lost, reply), outcomes=outcomes)
+        return Heard(state, alike(rest, lost, reply.status), outcomes=outcomes)
 
     def _heard_successes(self, state: State, records: Sequence[Record], reply: Reply) -> Heard:
         return self._fetched(state, records, reply, lambda row: Delivered(row.get("sf__Id", "")))
@@ -224,7 +227,7 @@ class BulkJob:
     ) -> Heard:
         if not 200 <= reply.status < 300:
             lost = Transient("NO_RESULT", f"the job's results are not to be had: HTTP {reply.status}")
-            return Heard(state, _all(records, lost, reply))
+            return Heard(state, alike(records, lost, reply.status))
         ids = {record.key: record.id for record in records}
         outcomes: dict[int, Outcome] = {}
         for row in rows_of(reply.body):
@@ -242,18 +245,6 @@ def _of_error(row: Mapping[str, str]) -> Outcome:
     outcome = of_code(code.strip()[:100], message)
     # A mapping that is at fault fails a job as a whole: what a row is told is about that row.
     return Rejected(outcome.code, message) if isinstance(outcome, MappingFault) else outcome
-
-
-def _all(records: Sequence[Record], outcome: Outcome, reply: Reply) -> Verdict:
-    return Verdict((outcome,) * len(records), reply.status)
-
-
-def _object(reply: Reply) -> dict[str, Any]:
-    try:
-        said = json.loads(reply.body)
-    except (ValueError, RecursionError):
-        return {}
-    return said if isinstance(said, dict) else {}
 
 
 def _count(value: object) -> int:

@@ -15,7 +15,7 @@ from headway.core.outcome import Verdict
 from headway.core.records import Call, Record, Reply
 from headway.errors import UsageError
 from headway.platforms.catalog_reader import nearest
-from headway.platforms.connector import Forecast, Machine, OneCall, Pace, Schema, Shaper
+from headway.platforms.connector import Forecast, Machine, OneCall, Pace, Schema, Shaper, SingleCalls
 from headway.platforms.salesforce import collections
 from headway.platforms.salesforce.account import VERSION
 from headway.platforms.salesforce.bulk import BulkJob, poll_wait
@@ -83,16 +83,12 @@ class SalesforceConnector(OneCall):
         return SalesforceSchema.from_bytes(data)
 
 
-class Collections:
+class Collections(SingleCalls):
     """200 records a call."""
 
     via = "collections"
     batch_size = collections.MOST
     batch_bytes = 5_000_000
-    overhead = 128
-    jobs = 0
-    serial = False
-    lanes = 0
 
     def __init__(self, owner: SalesforceConnector) -> None:
         self._owner = owner
@@ -106,16 +102,6 @@ class Collections:
     def verdict(self, records: Sequence[Record], reply: Reply) -> Verdict:
         """One outcome per record, in order."""
         return collections.verdict(records, reply)
-
-    def machine(self, records: int) -> Machine | None:
-        """Never a job."""
-        del records
-        return None
-
-    def forecast(self, jobs: Sequence[int], pace: Pace | None, trip: float) -> Forecast:
-        """Nothing, for nothing."""
-        del jobs, pace, trip
-        return Forecast(0, 0.0)
 
 
 class Bulk(Collections):
