@@ -170,3 +170,28 @@ def test_a_token_from_a_file_is_looked_up_again(tmp_path, monkeypatch):
         report = sync.start()
         assert (report.state, report.delivered) == ("done", 1500)
         assert mock.stats()["duplicate_writes"] == 0
+
+
+def test_an_account_that_despaired_of_its_token_logs_in_anew_when_it_goes_on(tmp_path):
+    platform, options = options_of("client")
+    with served(platform, only_issued=True, latency=0.02, **options) as mock:
+        owner = account(platform, mock, tmp_path, login=login("client"))
+        spoilt, begun = True, False
+
+        def observer(event):
+            nonlocal begun
+            begun = begun or type(event).__name__ == "RecordsFinished"
+            if spoilt and begun and type(event).__name__ in {"RecordsFinished", "Note"}:
+                mock.call(lambda m: m.tokens.expire())  # every new token ends before its first use
+
+        sync = headway.Sync(
+            rows(platform, 3000), owner["Contact"], key=KEYS[platform], via="collections", store=tmp_path / "records.db",
+            observer=observer,
+        )  # fmt: skip
+        report = sync.start()
+        assert (report.state, report.exit_code) == ("failed", 4)
+        spoilt = False
+        again = resume(destination=owner["Contact"], store=tmp_path / "records.db").start()
+        assert (again.state, again.delivered) == ("done", 3000)
+        assert mock.stats()["duplicate_writes"] == 0
+        owner.close()

@@ -122,8 +122,9 @@ class OpenAccount:
 
     async def _identify(self) -> None:
         account = self.account
-        if not account.tokens.value and account.tokens.login is not None and not account.query:
-            await self.renew(account.tokens.generation)
+        tokens = account.tokens
+        if tokens.login is not None and not account.query and (not tokens.value or tokens.hopeless):
+            await self.renew(tokens.generation, anew=True)  # what an earlier session despaired of may be mended
         if account.identity is not None:
             return
         known = None if self._cache is None else self._cache.cache_get("identity", self.cache_key, _IDENTITY_AGE)
@@ -178,7 +179,7 @@ class OpenAccount:
             self._generation, self._transport.auth = tokens.generation, self.account.headers
         return self._generation
 
-    async def renew(self, used: int) -> bool:
+    async def renew(self, used: int, *, anew: bool = False) -> bool:
         """A token was refused, or ends: get another, unless that was done since generation `used`.
 
         False where there is no way to get one, or where the newest was refused as well. Raises CredentialsError if the
@@ -188,7 +189,7 @@ class OpenAccount:
         async with self._renewing:
             if tokens.generation != used:
                 return True
-            if tokens.login is None or (tokens.value and tokens.hopeless):
+            if tokens.login is None or (tokens.value and tokens.hopeless and not anew):
                 return False
             tokens.renewed(await self._new_token(tokens.login))
         self._tell(Note(f"{self.name}: the access token was renewed"))
