@@ -39,9 +39,12 @@ def written(records: Sequence[Record], only: str = "") -> bytes:
     for row in rows:
         if not row.keys() <= columns.keys():
             columns |= dict.fromkeys(row)
+    quoted = csv.writer(out, lineterminator="\n", quoting=csv.QUOTE_ALL).writerow
     write(columns)
     for row in rows:
-        write([row.get(name, "") for name in columns])
+        cells = [row.get(name, "") for name in columns]
+        # The module quotes a carriage return only where it ends lines; to Salesforce it would end one.
+        (quoted if any("\r" in cell for cell in cells) else write)(cells)
     return out.getvalue().encode("utf-8", "replace")
 
 
