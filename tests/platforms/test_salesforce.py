@@ -250,6 +250,10 @@ def test_csv_holds_every_value_as_it_is(rows):
             assert told[name] == expected
 
 
+def test_a_carriage_return_is_quoted():
+    assert csvs.written([Record(1, "k", json.dumps({"A": "x\ry", "B": "z"}).encode())]) == b'A,B\n"x\ry","z"\n'
+
+
 def test_parents_are_named_by_their_external_id():
     values = shaped({"Name": "", "Account.Ext__c": "A1", "Flag__c": "yes"}, frozenset({"Flag__c"}))
     assert values == {"Name": None, "Account": {"Ext__c": "A1"}, "Flag__c": True}
