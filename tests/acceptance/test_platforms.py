@@ -127,7 +127,7 @@ def test_a_share_of_the_connections_is_left_to_others(tmp_path):
             rows("mailchimp", 80), owner[LIST], key="email_address", via="members", store=tmp_path / "r.db"
         )
         assert sync.start().delivered == 80
-        assert mock.stats()["most_connections"] == 8
+        assert 2 <= mock.stats()["most_connections"] <= 8
         owner.close()
 
 
