@@ -340,3 +340,61 @@ def test_settings_that_make_no_sense(kind):
     with pytest.raises(UsageError):
         kind(latency=-1)
     assert Fault("reset").at == "before"
+
+
+class TestMailchimpBooks:
+    """Accounting that other tests rely on."""
+
+    OPERATION = {
+        "method": "POST", "path": f"/lists/{LIST}/members", "operation_id": "o1",
+        "body": json.dumps({"email_address": "a@b.de", "status": "subscribed"}),
+    }  # fmt: skip
+
+    def test_ids_of_batches_are_never_used_twice(self):
+        mock, call = mc()
+        first, second = (call("POST", "/batches", {"operations": [self.OPERATION]}).body["id"] for _ in range(2))
+        call("DELETE", f"/batches/{first}")
+        third = call("POST", "/batches", {"operations": [self.OPERATION]}).body["id"]
+        assert len({first, second, third}) == 3
+        assert len(mock.batches.all) == 2
+
+    def test_what_a_batch_did_is_seen_by_whoever_asks_next(self):
+        mock, call = mc()
+        call("POST", "/batches", {"operations": [self.OPERATION]})
+        mock.clock.advance(60)
+        assert call("POST", f"/lists/{LIST}/members", {"email_address": "a@b.de", "status": "pending"}).status == 400
+
+    def test_a_deleted_batch_makes_room_for_those_behind_it(self):
+        mock, call = mc(batch_rate=1)
+        running = call("POST", "/batches", {"operations": [self.OPERATION] * 100}).body["id"]
+        behind = call("POST", "/batches", {"operations": [self.OPERATION]}).body["id"]
+        mock.clock.advance(5)
+        assert call("DELETE", f"/batches/{running}").status == 204
+        mock.clock.advance(2)
+        assert call("GET", f"/batches/{behind}").body["status"] == "finished"
+
+    def test_calls_of_others_come_to_an_end(self):
+        mock, call = mc()
+        assert mock.visit(KEY, 10) == 0
+        assert call("GET", "/ping").status == 200
+
+    @pytest.mark.parametrize(
+        ("method", "path", "body", "query"),
+        [
+            ("GET", f"/lists/{LIST}/members", None, "count=x"),
+            (
+                "POST",
+                f"/lists/{LIST}/members",
+                {"email_address": "q@b.de", "status": "subscribed", "merge_fields": ["a"]},
+                "",
+            ),
+            ("DELETE", f"/lists/{LIST}/merge-fields", None, ""),
+        ],
+    )
+    def test_nonsense_is_refused_and_keeps_no_connection(self, method, path, body, query):
+        mock, call = mc(connections=1)
+        for _ in range(2):
+            data = b"" if body is None else json.dumps(body).encode()
+            assert mock.answer(method, "/3.0" + path, KEY, data, query).status in {400, 404}
+        told = call("POST", f"/lists/{LIST}", {"members": ["no object"], "update_existing": True})
+        assert (told.status, told.body["error_count"]) == (200, 1)

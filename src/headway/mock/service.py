@@ -163,7 +163,14 @@ class Service(ABC):
 
     def visit(self, authorization: str, calls: int) -> int:
         """So many calls of another app, now; says how many were refused."""
-        return sum(self.arrive("GET", "/", authorization).refused is not None for _ in range(calls))
+        refused = 0
+        for _ in range(calls):
+            came = self.arrive("GET", "/", authorization)
+            refused += came.refused is not None
+            self.journal.finish(
+                came.entry, 200 if came.refused is None else came.refused.status, self.clock.monotonic()
+            )
+        return refused
 
     def statistics(self) -> dict[str, Any]:
         """Counts since the start; instants in ns of the monotonic clock."""

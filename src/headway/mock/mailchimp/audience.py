@@ -39,6 +39,8 @@ class Members:
         self.written: dict[str, int] = {}
         self.unknown_tags = 0
         self._config = config
+        self._poison = {each.lower(): words for each, words in config.poison.items()}
+        self._compliance = {each.lower() for each in config.compliance}
         self._fields = {each.tag: each for each in made.merge_fields}
 
     def merge_fields(self) -> list[dict[str, Any]]:
@@ -120,6 +122,9 @@ class Members:
         self, row: Any, address: str, member_hash: str, said: Mapping[str, Any], new: list[Any], updated: list[Any],
         errors: list[Any],
     ) -> None:  # fmt: skip
+        if not isinstance(row, dict):
+            errors.append(_row_error("", "Schema describes object, string found instead", "ERROR_GENERIC"))
+            return
         there = member_hash in self.rows
         if there and not said.get("update_existing"):
             words = f"{address} is already a list member, do you want to update? please provide update_existing:true"
@@ -139,14 +144,16 @@ class Members:
         if not _EMAIL.fullmatch(address):
             return _invalid([("email_address", "This value should be a valid email.")])
         lowered = address.lower()
-        if lowered in self._config.poison:
-            return problem(400, "Invalid Resource", f"{address} {self._config.poison[lowered]}")
-        if lowered in self._config.compliance and status == "subscribed":
+        if lowered in self._poison:
+            return problem(400, "Invalid Resource", f"{address} {self._poison[lowered]}")
+        if lowered in self._compliance and status == "subscribed":
             words = f"{address} is in a compliance state due to unsubscribe, bounce, or compliance review."
             return problem(400, "Member In Compliance State", words)
         if status not in _STATUSES:
             return _invalid([("status", "Data did not match any of the schemas described in anyOf.")])
         merges = said.get("merge_fields") or {}
+        if not isinstance(merges, dict):
+            return _invalid([("merge_fields", "Schema describes object, array found instead")])
         wrong = [(tag, words) for tag, value in merges.items() if (words := self._wrong_field(tag, value))]
         if _hash(address) not in self.rows:
             missing = (each.tag for each in self.made.merge_fields if each.required and not merges.get(each.tag))

@@ -49,16 +49,36 @@ class Batches:
         self._delay = round(delay * SECOND)
         self._rate = rate
         self._seed = seed
-        self._free = 0
+        self._numbers = 0
 
     def start(self, key: str, operations: list[Any], now: int, wall: int) -> Batch:
         """One more, at the end of the queue."""
-        starts = max(now + self._delay, self._free)
-        self._free = starts + round(len(operations) / self._rate * SECOND)
-        batch = Batch(f"{len(self.all) + 1:010x}", key, operations, wall, starts, self._free)
+        starts = max(now + self._delay, max((batch.ends for batch in self.all.values()), default=0))
+        self._numbers += 1
+        batch = Batch(f"{self._numbers:010x}", key, operations, wall, starts, starts + self._length(operations))
         self.all[batch.id] = batch
         self.most_pending = max(self.most_pending, self.pending(key, now))
         return batch
+
+    def _length(self, operations: list[Any]) -> int:
+        return round(len(operations) / self._rate * SECOND)
+
+    def remove(self, batch: Batch, now: int) -> None:
+        """Stop one and forget it; those that wait behind it move up."""
+        self.catch_up(batch, now)
+        del self.all[batch.id]
+        free = now
+        for each in self.all.values():
+            if each.starts > now:
+                each.starts = min(each.starts, max(free, now))
+                each.ends = each.starts + self._length(each.operations)
+            free = max(free, each.ends)
+
+    def catch_up_all(self, now: int) -> None:
+        """Do what is due by now, in order."""
+        for batch in self.all.values():
+            if batch.done < len(batch.operations):
+                self.catch_up(batch, now)
 
     def pending(self, key: str, now: int) -> int:
         """Those of a key that are not finished."""

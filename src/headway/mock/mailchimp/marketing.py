@@ -79,6 +79,7 @@ class MailchimpMock(Service):
 
     def work(self, came: Came, body: bytes) -> MockReply:
         """Do it."""
+        self.batches.catch_up_all(self.clock.monotonic())  # what was due before this call was done before it
         if came.path.startswith("/results/"):
             return self._results(came)
         if came.who in self.config.read_only_keys and came.method != "GET":
@@ -115,12 +116,14 @@ class MailchimpMock(Service):
             if method == "GET":
                 return MockReply(200, {"id": members.made.id, "name": members.made.name})
             return members.subscribe(said) if method == "POST" else _wrong_method()
-        if rest == "merge-fields":
+        if rest == "merge-fields" and method == "GET":
             told = members.merge_fields()
             return MockReply(200, {"merge_fields": told, "list_id": members.made.id, "total_items": len(told)})
-        if rest == "members":
+        if rest == "members" and method in {"GET", "POST"}:
             if method == "POST":
                 return members.post(said)
+            if not all(query.get(name, "0").isdecimal() for name in ("offset", "count")):
+                return problem(400, "Invalid Resource", "offset and count must be numbers")
             start, count = int(query.get("offset", 0)), int(query.get("count", 10))
             rows = list(members.rows.values())
             return MockReply(200, {"members": rows[start : start + count], "total_items": len(rows)})
@@ -151,8 +154,6 @@ class MailchimpMock(Service):
 
     def _batch(self, came: Came, path: str, body: bytes) -> MockReply:
         now = self.clock.monotonic()
-        for each in self.batches.all.values():
-            self.batches.catch_up(each, now)
         if path == "/3.0/batches":
             if came.method == "GET":
                 told = [self.batches.told(each, now, self._host()) for each in self.batches.all.values()]
@@ -162,7 +163,7 @@ class MailchimpMock(Service):
         if batch is None or batch.key != came.who:
             return problem(404, *_NOT_FOUND)
         if came.method == "DELETE":
-            del self.batches.all[batch.id]
+            self.batches.remove(batch, now)
             return MockReply(204, None)
         return MockReply(200, self.batches.told(batch, now, self._host()))
 
