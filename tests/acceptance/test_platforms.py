@@ -103,7 +103,7 @@ def test_members_travel_by_every_way_within_ten_connections(tmp_path, monkeypatc
     monkeypatch.setattr(batches, "FIRST_POLL", 0.1)
     count = 120 if via == "members" else 6000
     poison = {"p7@example.com": "looks fake or invalid, please enter a real email address."}
-    with served("mailchimp", latency=0.2, poison=poison, batch_delay=0.05, batch_rate=50_000) as mock:
+    with served("mailchimp", latency=0.6, poison=poison, batch_delay=0.05, batch_rate=50_000) as mock:
         owner = account("mailchimp", mock, tmp_path)
         sync = headway.Sync(
             rows("mailchimp", count), owner[LIST], key="email_address", via=via, store=tmp_path / "records.db"
@@ -112,7 +112,7 @@ def test_members_travel_by_every_way_within_ten_connections(tmp_path, monkeypatc
         assert balanced(report)
         assert (report.delivered, report.dead, report.rate_limited) == (count - 1, 1, 0)
         stats = mock.stats()
-        assert 5 <= stats["most_connections"] <= 10  # how long all ten are busy: benchmarks/platforms.py
+        assert stats["most_connections"] == 10  # how long all ten are busy: benchmarks/platforms.py
         assert (stats["rate_limited"], stats["leaked_credentials"], stats["duplicate_writes"]) == (0, 0, 0)
         member = mock.call(lambda m: dict(next(iter(m.audiences[LIST].rows.values()))))
         assert member["merge_fields"]["FNAME"].startswith("Name ")
@@ -121,13 +121,13 @@ def test_members_travel_by_every_way_within_ten_connections(tmp_path, monkeypatc
 
 
 def test_a_share_of_the_connections_is_left_to_others(tmp_path):
-    with served("mailchimp", latency=0.02) as mock:
+    with served("mailchimp", latency=0.2) as mock:
         owner = account("mailchimp", mock, tmp_path, share=0.8)
         sync = headway.Sync(
             rows("mailchimp", 80), owner[LIST], key="email_address", via="members", store=tmp_path / "r.db"
         )
         assert sync.start().delivered == 80
-        assert 2 <= mock.stats()["most_connections"] <= 8
+        assert mock.stats()["most_connections"] == 8
         owner.close()
 
 

@@ -90,7 +90,7 @@ def test_a_refusal_of_salesforce_is_told_from_a_missing_permission(salesforce):
 def test_mailchimp_marketing_never_has_more_than_ten_connections(tmp_path):
     import mailchimp_marketing
 
-    with serve(MailchimpConfig(latency=0.03)) as mock:
+    with serve(MailchimpConfig(latency=0.2)) as mock:
         key = "0123456789abcdef0123456789abcdef-us6"
         with headway.account("mailchimp", token=key, base_url=mock.url, state=tmp_path / "l.db") as owner:
             client = mailchimp_marketing.Client({"api_key": key, "server": "us6"})
@@ -114,7 +114,7 @@ def test_mailchimp_marketing_never_has_more_than_ten_connections(tmp_path):
                 with pytest.raises(mailchimp_marketing.api_client.ApiClientError):
                     client.lists.get_list("nosuchlist")
             stats = mock.stats()
-    assert 2 <= stats["most_connections"] <= 10
+    assert stats["most_connections"] == 10
     assert stats["rate_limited"] == 0
     assert stats["members"] == {"a1b2c3d4e5": 300}
 
@@ -130,7 +130,7 @@ def test_google_analytics_data_by_rest(tmp_path):
     from google.analytics.data_v1beta.services.beta_analytics_data.transports import BetaAnalyticsDataRestTransport
     from google.auth.credentials import AnonymousCredentials
 
-    with serve(GA4Config(anonymous=True, latency=0.02)) as mock:
+    with serve(GA4Config(anonymous=True, latency=0.3)) as mock:
         owner = headway.account(
             "ga4", token="token-of-a-test", property="123", base_url=mock.url, state=tmp_path / "l.db"
         )
@@ -144,7 +144,7 @@ def test_google_analytics_data_by_rest(tmp_path):
         stats = mock.stats()
         transport._session.close()
     assert set(counts) == {250}
-    assert 2 <= stats["most_concurrent"] <= 10
+    assert stats["most_concurrent"] == 10
     assert stats["rate_limited"] == 0
 
 

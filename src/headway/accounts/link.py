@@ -38,6 +38,7 @@ from headway.transport import Transport
 
 __all__ = ["Cache", "OpenAccount"]
 
+_REFUSALS = 3  # in a row of a call that counts against no limit that we know
 _IDENTITY_AGE = 86_400.0  # an account may move its midnight to another zone
 _POLICY = RetryPolicy(base=0.5, cap=8.0, attempts=4)
 _LOGIN_POLICY = RetryPolicy(base=0.5, cap=20.0, attempts=10)
@@ -227,7 +228,7 @@ class OpenAccount:
         a quota is used up or a pause longer than an hour, TransportError without a reply, CredentialsError where a
         token cannot be renewed.
         """
-        attempt = 0
+        attempt = refusals = 0
         while True:
             attempt += 1
             limits = self.limits_for(call)
@@ -249,6 +250,11 @@ class OpenAccount:
                 permit.rejected(meaning.limit if meaning.limit in limits else "", said)
                 attempt -= 1
                 wait = 0.0
+                refusals += not limits
+            if refusals >= _REFUSALS:  # no limit of ours tells when it ends
+                permit.settle()
+                assert isinstance(meaning, RateLimited)
+                raise PermitTimeout(f"{self.name}: the platform refuses calls ({name}): {meaning.message}", None, "")
             if left is not None and reply.status == 200:
                 permit.learn(left(reply))
             permit.settle(None if actual is None else actual(reply) or None)
@@ -294,7 +300,7 @@ class OpenAccount:
         generation = self.generation
         if self.account.tokens.ending:
             with suppress(TransportError, CredentialsError):
-                await self.renew(generation)
+                await self.renew(generation, anew=True)  # nobody refused it: its time is over
                 generation = self.generation
         self._tell(CallStarted(self.name, label, records))
         self.requests += 1

@@ -13,6 +13,7 @@ import asyncio
 import hashlib
 import threading
 from collections.abc import Sequence
+from concurrent.futures import Future
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
@@ -55,7 +56,7 @@ class Reporter:
         self._owner = account.identity.account_id
         self._store = store
         self._lock = threading.Lock()
-        self._asking: dict[str, threading.Event] = {}
+        self._asking: dict[str, Future[None]] = {}
 
     def run(self, requests: Sequence[ReportRequest], ttl: float) -> list[ReportTable]:
         """The tables, in the requests' order. Blocks; not for use within an event loop."""
@@ -77,9 +78,10 @@ class Reporter:
                     if mine:
                         found |= await self._ask(cache, mine)
                 finally:
-                    self._done(mine)
-                for waiting in others:
-                    await asyncio.to_thread(waiting.wait)
+                    if ttl > 0:
+                        self._done(mine)
+                for waiting in others:  # without a thread each: a login needs one of the few that there are
+                    await asyncio.shield(asyncio.wrap_future(waiting))
         finally:
             cache.close()
         return [found[key] for key in keys]
@@ -91,10 +93,10 @@ class Reporter:
 
     def _share_out(
         self, cache: Cache, missing: dict[str, ReportRequest], ttl: float, found: dict[str, ReportTable]
-    ) -> tuple[dict[str, ReportRequest], list[threading.Event]]:
+    ) -> tuple[dict[str, ReportRequest], list[Future[None]]]:
         """What is remembered, what is to be asked for here, and what others are asking for just now."""
         mine: dict[str, ReportRequest] = {}
-        others: list[threading.Event] = []
+        others: list[Future[None]] = []
         with self._lock:
             for key, request in missing.items():
                 said = cache.cache_get("report", key, ttl) if ttl > 0 else None
@@ -108,15 +110,13 @@ class Reporter:
                 else:
                     mine[key] = request
                     if ttl > 0:
-                        self._asking[key] = threading.Event()
+                        self._asking[key] = Future()
         return mine, others
 
     def _done(self, mine: dict[str, ReportRequest]) -> None:
         with self._lock:
             for key in mine:
-                asked = self._asking.pop(key, None)
-                if asked is not None:
-                    asked.set()
+                self._asking.pop(key).set_result(None)
 
     async def _ask(self, cache: Cache, wanted: dict[str, ReportRequest]) -> dict[str, ReportTable]:
         found: dict[str, ReportTable] = {}

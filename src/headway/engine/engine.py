@@ -259,11 +259,11 @@ class Engine:
             self._start(claim, Carrier(self, machine, claim).carry(permit))
 
     def _start(self, claim: Claim, work: Coroutine[None, None, None]) -> None:
-        size = sum(len(record.payload) for record in claim.records)
+        size, count = sum(len(record.payload) for record in claim.records), len(claim.records)
         self._bytes += size
-        self._leased += len(claim.records)
+        self._leased += count
         task = asyncio.ensure_future(work)
-        task.add_done_callback(lambda _: self._unleased(len(claim.records)))
+        task.add_done_callback(lambda _: self._unleased(count))  # not the claim: a job lets go of its payloads early
         self._weights[task] = size
         self._tasks.add(task)
         task.add_done_callback(self._landed)

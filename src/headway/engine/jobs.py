@@ -70,8 +70,8 @@ class Carrier:
     async def carry(self, permit: Permit | None) -> None:
         """Until the job is over, or the engine ends; the first call may go under a permit that is there already."""
         machine, kept = self._machine, self._kept
-        if kept.sending:
-            self._take_up(machine.unheard(kept.state, self._claim.records))
+        if kept.sending and self._take_up(machine.unheard(kept.state, self._claim.records)):
+            return
         while True:
             step = machine.step(self._kept.state, self._claim.records)
             if permit is None:
