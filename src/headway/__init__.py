@@ -13,12 +13,12 @@ from headway.version import __version__
 if TYPE_CHECKING:
     from headway.accounts.account import Account as Account
     from headway.accounts.account import Destination as Destination
-    from headway.accounts.account import account as account
     from headway.accounts.logins import ClientCredentials as ClientCredentials
     from headway.accounts.logins import JwtBearer as JwtBearer
     from headway.accounts.logins import Measurement as Measurement
     from headway.accounts.logins import OAuthRefresh as OAuthRefresh
     from headway.accounts.logins import ServiceAccount as ServiceAccount
+    from headway.accounts.making import account as account
     from headway.adapters.attempts import call_options as call_options
     from headway.adapters.doors import adapt as adapt
     from headway.adapters.urllib3 import patch_urllib3 as patch_urllib3
@@ -103,7 +103,7 @@ _HOMES = {
     "TransportError": "headway.errors",
     "UsageError": "headway.errors",
     "Window": "headway.core.limits",
-    "account": "headway.accounts.account",
+    "account": "headway.accounts.making",
     "adapt": "headway.adapters.doors",
     "call_options": "headway.adapters.attempts",
     "patch_urllib3": "headway.adapters.urllib3",

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from headway.accounts.account import account
 from headway.accounts.config import Address, parse_destination, parse_share, read_account
 from headway.accounts.credentials import credential_hash, find_credentials
 from headway.accounts.link import OpenAccount
+from headway.accounts.making import account
 from headway.accounts.places import default_state
 from headway.errors import CredentialsError, UsageError
 from headway.mock.config import MockConfig, Portal

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from headway.accounts.account import account
+from headway.accounts.making import account
 
 
 @pytest.mark.parametrize(

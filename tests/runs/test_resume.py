@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from headway.accounts.account import account
+from headway.accounts.making import account
 from headway.errors import MappingError, SourceError, UsageError
 from headway.events import Note, RunStarted
 from headway.mock.config import MockConfig, Portal

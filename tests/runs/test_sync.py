@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from headway.accounts.account import account
+from headway.accounts.making import account
 from headway.errors import CredentialsError, MappingError, RunLocked, SourceError, TransportError, UsageError
 from headway.events import LoadFinished, LoadProgress, Note, RunFinished, RunStarted
 from headway.mock.batches import Poison

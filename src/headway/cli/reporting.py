@@ -52,8 +52,8 @@ def report(platform: str, metrics: str, dimensions: str, **options: Any) -> int:
     """
     import os
 
-    from headway.accounts.account import account
     from headway.accounts.config import read_account
+    from headway.accounts.making import account
 
     if platform.lower() != "ga4":
         raise UsageError(f"there are no reports of {platform}: what can be read is ga4")

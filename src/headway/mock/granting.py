@@ -6,6 +6,7 @@ Sources: RFC 6749 sections 4.4, 5 and 6; RFC 7523.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 from headway.mock.clock import SECOND, Clock
 from headway.mock.replies import MockReply
@@ -57,6 +58,21 @@ class Granting:
     def expire(self) -> None:
         """Every token that was issued so far ends now."""
         self._issued = dict.fromkeys(self._issued, 0)
+
+    def act(self, name: str, query: dict[str, str], said: Any) -> MockReply:
+        """The admin's: {"revoke": "…"} | {"accept": "…"}."""
+        del name, query
+        if "revoke" in said:
+            self.revoked.add(str(said["revoke"]))
+        if "accept" in said:
+            self.revoked.discard(str(said["accept"]))
+        return MockReply(200, {"revoked": len(self.revoked)})
+
+    def act_expire(self, name: str, query: dict[str, str], said: Any) -> MockReply:
+        """The admin's: every token that was issued ends now."""
+        del name, query, said
+        self.expire()
+        return MockReply(200, {})
 
     def ask(self, form: Mapping[str, str], more: Mapping[str, str] | None = None) -> MockReply:
         """A request for a token."""

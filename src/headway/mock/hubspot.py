@@ -49,12 +49,12 @@ class HubSpotMock:
     def __init__(self, config: MockConfig | None = None, clock: Clock | None = None) -> None:
         self.config = config = config or MockConfig()
         self.url = ""
-        self.acts: dict[tuple[str, str], Any] = {("POST", "expire"): self._act_expire}
         self.clock: Clock = clock or SystemClock()
         self.tokens = Granting(
             self.clock, clients=config.clients, refresh=config.refresh_tokens, ttl=config.token_ttl,
             only_issued=config.only_issued,
         )  # fmt: skip
+        self.acts: dict[tuple[str, str], Any] = {("POST", "expire"): self.tokens.act_expire}
         self.faults = Faults(config.seed)
         for rule in config.faults:
             self.faults.add(rule)
@@ -200,11 +200,6 @@ class HubSpotMock:
         token = authorization.partition(" ")[2].strip()
         app = self.enforcer.app(token) if token else None
         return 0 if app is None else self.enforcer.visit(app, calls)
-
-    def _act_expire(self, name: str, query: dict[str, str], said: Any) -> MockReply:
-        del name, query, said
-        self.tokens.expire()
-        return MockReply(200, {})
 
     # -- for tests
 

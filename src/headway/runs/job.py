@@ -11,9 +11,10 @@ from pathlib import Path
 from time import perf_counter
 
 from headway import redact, sources
-from headway.accounts.account import Account, Destination, account
+from headway.accounts.account import Account, Destination
 from headway.accounts.config import parse_destination
 from headway.accounts.link import OpenAccount
+from headway.accounts.making import account
 from headway.core.status import LimitStatus
 from headway.engine.model import Ended, Ending, Tally
 from headway.errors import MappingError, PermitTimeout, UsageError

@@ -83,8 +83,8 @@ class GA4Mock(Service):
         self.acts = {
             ("GET", "events"): self._act_events, ("POST", "quotas"): self._act_quotas,
             ("POST", "limits"): self._act_quotas,
-            ("POST", "spend"): self._act_spend, ("POST", "expire"): self._act_expire,
-            ("POST", "tokens"): self._act_tokens,
+            ("POST", "spend"): self._act_spend, ("POST", "expire"): self.tokens.act_expire,
+            ("POST", "tokens"): self.tokens.act,
         }  # fmt: skip
 
     def forget(self) -> None:
@@ -257,19 +257,6 @@ class GA4Mock(Service):
         quotas = self.properties.setdefault(str(said["property"]), _Quotas(self.config))
         quotas.spend(int(said["tokens"]), self.clock.monotonic())
         return MockReply(200, {})
-
-    def _act_expire(self, name: str, query: dict[str, str], said: Any) -> MockReply:
-        del name, query, said
-        self.tokens.expire()
-        return MockReply(200, {})
-
-    def _act_tokens(self, name: str, query: dict[str, str], said: Any) -> MockReply:
-        del name, query
-        if "revoke" in said:
-            self.tokens.revoked.add(str(said["revoke"]))
-        if "accept" in said:
-            self.tokens.revoked.discard(str(said["accept"]))
-        return MockReply(200, {"revoked": len(self.tokens.revoked)})
 
 
 _WORDS = {

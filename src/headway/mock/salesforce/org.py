@@ -45,8 +45,8 @@ class SalesforceMock(Service):
         )  # fmt: skip
         self.acts = {
             ("GET", "objects"): self._act_objects, ("GET", "ledger"): self._act_ledger,
-            ("GET", "jobs"): self._act_jobs, ("POST", "tokens"): self._act_tokens,
-            ("POST", "limits"): self._act_limits, ("POST", "expire"): self._act_expire,
+            ("GET", "jobs"): self._act_jobs, ("POST", "tokens"): self.tokens.act,
+            ("POST", "limits"): self._act_limits, ("POST", "expire"): self.tokens.act_expire,
         }  # fmt: skip
 
     def forget(self) -> None:
@@ -274,19 +274,6 @@ class SalesforceMock(Service):
             for job in self.jobs.values()
         ]
         return MockReply(200, {"jobs": told})
-
-    def _act_tokens(self, name: str, query: dict[str, str], said: Any) -> MockReply:
-        del name, query
-        if "revoke" in said:
-            self.tokens.revoked.add(str(said["revoke"]))
-        if "accept" in said:
-            self.tokens.revoked.discard(str(said["accept"]))
-        return MockReply(200, {"revoked": len(self.tokens.revoked)})
-
-    def _act_expire(self, name: str, query: dict[str, str], said: Any) -> MockReply:
-        del name, query, said
-        self.tokens.expire()
-        return MockReply(200, {})
 
     def _act_limits(self, name: str, query: dict[str, str], said: Any) -> MockReply:
         del name, query

@@ -14,6 +14,7 @@ import msgspec
 from headway.core.outcome import Rejected
 from headway.core.records import Reply
 from headway.errors import CredentialsError, MappingError, PlatformError
+from headway.platforms.cached import CachedSchema
 from headway.platforms.connector import RowChecker
 from headway.platforms.hubspot.replies import error_of, message_of
 from headway.platforms.nearest import did_you_mean
@@ -61,7 +62,7 @@ class _Properties(msgspec.Struct):
     results: list[_Told]
 
 
-class HubSpotSchema(msgspec.Struct):
+class HubSpotSchema(CachedSchema):
     """The properties of one object type, by name."""
 
     object_type: str
@@ -82,18 +83,6 @@ class HubSpotSchema(msgspec.Struct):
         except msgspec.DecodeError as error:
             raise PlatformError(f"HubSpot's properties of {object_type} cannot be read: {error}") from error
         return cls(object_type, {each.name: _property(each) for each in told})
-
-    @classmethod
-    def from_bytes(cls, data: bytes) -> HubSpotSchema:
-        """From the cache; raises PlatformError when it is not one of ours."""
-        try:
-            return msgspec.json.decode(data, type=cls)
-        except msgspec.DecodeError as error:
-            raise PlatformError(f"a cached schema cannot be read: {error}") from error
-
-    def to_bytes(self) -> bytes:
-        """For the cache."""
-        return msgspec.json.encode(self)
 
     # -- columns
 

@@ -13,6 +13,7 @@ import msgspec
 from headway.core.outcome import Rejected
 from headway.core.records import Reply
 from headway.errors import CredentialsError, MappingError, PlatformError
+from headway.platforms.cached import CachedSchema
 from headway.platforms.connector import RowChecker
 from headway.platforms.mailchimp.account import message_of
 from headway.platforms.mailchimp.members import OWN
@@ -54,7 +55,7 @@ class _Merges(msgspec.Struct):
     merge_fields: list[_Told]
 
 
-class AudienceSchema(msgspec.Struct):
+class AudienceSchema(CachedSchema):
     """The merge fields of one audience, by tag."""
 
     audience: str
@@ -78,18 +79,6 @@ class AudienceSchema(msgspec.Struct):
             raise PlatformError(f"Mailchimp's fields of {audience} cannot be read: {error}") from error
         merges = [Merge(t.tag, t.name, t.type, t.required, t.options.choices if t.options else []) for t in told]
         return cls(audience, {each.tag: each for each in merges})
-
-    @classmethod
-    def from_bytes(cls, data: bytes) -> AudienceSchema:
-        """From the cache; raises PlatformError when it is not one of ours."""
-        try:
-            return msgspec.json.decode(data, type=cls)
-        except msgspec.DecodeError as error:
-            raise PlatformError(f"a cached schema cannot be read: {error}") from error
-
-    def to_bytes(self) -> bytes:
-        """For the cache."""
-        return msgspec.json.encode(self)
 
     def check_columns(self, columns: Sequence[str], key: str, mode: str) -> None:
         """Raises MappingError for the first column that is neither a member's own field nor a merge field."""

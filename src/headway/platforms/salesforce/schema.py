@@ -14,6 +14,7 @@ import msgspec
 from headway.core.outcome import Rejected
 from headway.core.records import Reply
 from headway.errors import CredentialsError, MappingError, PlatformError
+from headway.platforms.cached import CachedSchema
 from headway.platforms.connector import RowChecker, Shaper
 from headway.platforms.nearest import did_you_mean
 from headway.platforms.salesforce.account import message_of
@@ -69,12 +70,12 @@ class _Describe(msgspec.Struct):
     deletable: bool = True
 
 
-class SalesforceSchema(msgspec.Struct):
+class SalesforceSchema(CachedSchema):
     """The fields of one object, by name."""
 
     sobject: str
     fields: dict[str, Field]
-    modes: list[str] = []
+    modes: list[str] = msgspec.field(default_factory=list)
 
     @classmethod
     def from_reply(cls, sobject: str, reply: Reply) -> SalesforceSchema:
@@ -97,18 +98,6 @@ class SalesforceSchema(msgspec.Struct):
         may = {"insert": told.createable, "update": told.updateable, "delete": told.deletable}
         may["upsert"] = told.createable and told.updateable
         return cls(sobject, {each.name: _field(each) for each in told.fields}, [each for each in may if may[each]])
-
-    @classmethod
-    def from_bytes(cls, data: bytes) -> SalesforceSchema:
-        """From the cache; raises PlatformError when it is not one of ours."""
-        try:
-            return msgspec.json.decode(data, type=cls)
-        except msgspec.DecodeError as error:
-            raise PlatformError(f"a cached schema cannot be read: {error}") from error
-
-    def to_bytes(self) -> bytes:
-        """For the cache."""
-        return msgspec.json.encode(self)
 
     # -- columns
 
