@@ -189,10 +189,17 @@ class Gate:
         if self._waiting or now < self.paused_until:
             return None
         meters = ticket.lane.meters
-        for meter in meters:
-            if meter.fits(now, wall, ticket.cost_of(meter.name)) != 0:
-                return None
-        ticket.grants = [meter.take(now, wall, ticket.cost_of(meter.name)) for meter in meters]
+        if ticket.costs is None:  # spelled out: most calls cost every limit the same
+            same = ticket.cost
+            for meter in meters:
+                if meter.fits(now, wall, same) != 0:
+                    return None
+            ticket.grants = [meter.take(now, wall, same) for meter in meters]
+        else:
+            for meter in meters:
+                if meter.fits(now, wall, ticket.cost_of(meter.name)) != 0:
+                    return None
+            ticket.grants = [meter.take(now, wall, ticket.cost_of(meter.name)) for meter in meters]
         ticket.stage = Stage.IN_FLIGHT
         if self.express is None and len(meters) == len(self.meters):
             self.express = express_of(meters, now)
@@ -390,8 +397,10 @@ class Gate:
         if ticket.stage is not Stage.IN_FLIGHT:
             return False
         ticket.stage = Stage.OVER
+        by_limit = actual if actual is not None and not isinstance(actual, int) else None
+        same = actual if isinstance(actual, int) else None
         for meter, grant in zip(ticket.lane.meters, ticket.grants, strict=True):
-            known = actual.get(meter.name) if isinstance(actual, Mapping) else actual
+            known = same if by_limit is None else by_limit.get(meter.name)
             meter.settle(grant, now, wall, lost=lost, actual=known)
         return True
 
