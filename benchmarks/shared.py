@@ -23,7 +23,7 @@ STEADY = 20.0
 WORKER = f"""
 import os, sys, time
 from headway import Limiter, PermitTimeout, Quota, Window
-from headway.state.sqlite_keeper import SQLiteKeeper
+from headway.limiter.state.sqlite import SQLiteKeeper
 out = os.open(sys.argv[2], os.O_WRONLY | os.O_CREAT | os.O_APPEND)
 plain = SQLiteKeeper.exchange
 def exchange(self, requests):

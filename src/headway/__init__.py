@@ -22,14 +22,7 @@ if TYPE_CHECKING:
     from headway.adapters.attempts import call_options as call_options
     from headway.adapters.doors import adapt as adapt
     from headway.adapters.urllib3 import patch_urllib3 as patch_urllib3
-    from headway.core.limits import Adaptive as Adaptive
-    from headway.core.limits import Bucket as Bucket
-    from headway.core.limits import Concurrency as Concurrency
-    from headway.core.limits import Quota as Quota
-    from headway.core.limits import TokenBucket as TokenBucket
-    from headway.core.limits import Window as Window
-    from headway.core.retry import RetryPolicy as RetryPolicy
-    from headway.core.status import LimitStatus as LimitStatus
+    from headway.delivery.retry import RetryPolicy as RetryPolicy
     from headway.errors import CredentialsError as CredentialsError
     from headway.errors import ForkedLimiter as ForkedLimiter
     from headway.errors import HeadwayError as HeadwayError
@@ -48,8 +41,15 @@ if TYPE_CHECKING:
     from headway.errors import Transient as Transient
     from headway.errors import TransportError as TransportError
     from headway.errors import UsageError as UsageError
-    from headway.limiter import Limiter as Limiter
-    from headway.permit import Permit as Permit
+    from headway.limiter.limiter import Limiter as Limiter
+    from headway.limiter.permit import Permit as Permit
+    from headway.limits.limits import Adaptive as Adaptive
+    from headway.limits.limits import Bucket as Bucket
+    from headway.limits.limits import Concurrency as Concurrency
+    from headway.limits.limits import Quota as Quota
+    from headway.limits.limits import TokenBucket as TokenBucket
+    from headway.limits.limits import Window as Window
+    from headway.limits.status import LimitStatus as LimitStatus
     from headway.platforms.ga4.reports import ReportRequest as ReportRequest
     from headway.platforms.ga4.reports import ReportTable as ReportTable
     from headway.pool.model import DeadTask as DeadTask
@@ -61,10 +61,10 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "Account": "headway.accounts.account",
-    "Adaptive": "headway.core.limits",
-    "Bucket": "headway.core.limits",
+    "Adaptive": "headway.limits.limits",
+    "Bucket": "headway.limits.limits",
     "ClientCredentials": "headway.accounts.logins",
-    "Concurrency": "headway.core.limits",
+    "Concurrency": "headway.limits.limits",
     "CredentialsError": "headway.errors",
     "DeadTask": "headway.pool.model",
     "Destination": "headway.accounts.account",
@@ -72,37 +72,37 @@ _HOMES = {
     "HeadwayError": "headway.errors",
     "JwtBearer": "headway.accounts.logins",
     "LedgerError": "headway.errors",
-    "LimitStatus": "headway.core.status",
-    "Limiter": "headway.limiter",
+    "LimitStatus": "headway.limits.status",
+    "Limiter": "headway.limiter.limiter",
     "LimiterClosed": "headway.errors",
     "MappingError": "headway.errors",
     "Measurement": "headway.accounts.logins",
     "NeverGranted": "headway.errors",
     "OAuthRefresh": "headway.accounts.logins",
-    "Permit": "headway.permit",
+    "Permit": "headway.limiter.permit",
     "PermitTimeout": "headway.errors",
     "Plan": "headway.runs.report",
     "PlatformError": "headway.errors",
     "Pool": "headway.pool.pool",
     "PoolReport": "headway.pool.model",
     "QueueFull": "headway.errors",
-    "Quota": "headway.core.limits",
+    "Quota": "headway.limits.limits",
     "RateLimited": "headway.errors",
     "Rejected": "headway.errors",
     "Report": "headway.runs.report",
     "ReportRequest": "headway.platforms.ga4.reports",
     "ReportTable": "headway.platforms.ga4.reports",
-    "RetryPolicy": "headway.core.retry",
+    "RetryPolicy": "headway.delivery.retry",
     "RunLocked": "headway.errors",
     "ServiceAccount": "headway.accounts.logins",
     "SourceError": "headway.errors",
     "StateVersionError": "headway.errors",
     "Sync": "headway.runs.sync",
-    "TokenBucket": "headway.core.limits",
+    "TokenBucket": "headway.limits.limits",
     "Transient": "headway.errors",
     "TransportError": "headway.errors",
     "UsageError": "headway.errors",
-    "Window": "headway.core.limits",
+    "Window": "headway.limits.limits",
     "account": "headway.accounts.making",
     "adapt": "headway.adapters.doors",
     "call_options": "headway.adapters.attempts",

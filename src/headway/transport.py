@@ -22,7 +22,7 @@ import aiohttp
 from yarl import URL
 
 from headway import redact
-from headway.core.records import Call, Reply
+from headway.delivery.records import Call, Reply
 from headway.errors import TransportError
 from headway.version import __version__
 

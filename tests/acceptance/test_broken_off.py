@@ -10,7 +10,7 @@ import pytest
 
 import headway
 from headway.accounts.link import OpenAccount
-from headway.core.records import Call
+from headway.delivery.records import Call
 from headway.mock import Fault
 from headway.platforms.connector import Identity
 from headway.runs.resuming import resume

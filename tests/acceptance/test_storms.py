@@ -37,7 +37,7 @@ def run(platform, mock, folder, count, via, monkeypatch):
 @pytest.fixture
 def hasty(monkeypatch):
     """Jobs that are polled, and calls that are repeated, without much ado."""
-    from headway.core.retry import RetryPolicy
+    from headway.delivery.retry import RetryPolicy
     from headway.engine import engine, jobs
     from headway.platforms.mailchimp import batches
     from headway.platforms.mailchimp import connector as mailchimp

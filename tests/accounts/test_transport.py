@@ -6,7 +6,7 @@ import socket
 
 import pytest
 
-from headway.core.records import Call
+from headway.delivery.records import Call
 from headway.errors import TransportError
 from headway.transport import Transport, _proxy_for
 

@@ -3,7 +3,7 @@
 import pytest
 
 from headway.accounts.waiting import Obstacle, obstacle
-from headway.core.status import LimitStatus
+from headway.limits.status import LimitStatus
 
 
 def status(name, next_free=0.0, *, kind="window", paused=None):

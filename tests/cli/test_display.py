@@ -6,7 +6,6 @@ from datetime import UTC, datetime
 
 from headway.cli.display import Progress, line, panel
 from headway.cli.values import duration_text
-from headway.core.status import LimitStatus
 from headway.events import (
     CallFinished,
     CallStarted,
@@ -19,6 +18,7 @@ from headway.events import (
     RunStarted,
     Waiting,
 )
+from headway.limits.status import LimitStatus
 
 WINDOW = LimitStatus("window", "window", 100, 2, 60, 38, 0.0, None)
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from headway.core.outcome import (
+from headway.delivery.outcome import (
     CredentialsRejected,
     Delivered,
     MappingFault,
@@ -12,8 +12,8 @@ from headway.core.outcome import (
     Transient,
     Verdict,
 )
-from headway.core.records import Record, Reply
-from headway.core.retry import RetryPolicy
+from headway.delivery.records import Record, Reply
+from headway.delivery.retry import RetryPolicy
 from headway.engine.dispositions import NOT_SENT, blame, settle, timed
 from headway.stores.model import Dead, Done, Retry
 

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from headway.core.limits import Quota, Window
-from headway.core.records import Reply
+from headway.delivery.records import Reply
 from headway.engine.engine import Engine
 from headway.engine.model import Ended, Ending, Settings
 from headway.errors import TransportError
-from headway.limiter import Limiter
+from headway.limiter.limiter import Limiter
+from headway.limits.limits import Quota, Window
 from headway.stores.model import Loaded, RunConfig
 from headway.stores.sqlite.store import SqliteStore
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from headway.core.records import Reply
+from headway.delivery.records import Reply
 from headway.engine.model import Ending
 from headway.errors import TransportError
 

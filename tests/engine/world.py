@@ -12,7 +12,7 @@ from collections import Counter, deque
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from dataclasses import dataclass, field
 
-from headway.core.outcome import (
+from headway.delivery.outcome import (
     CredentialsRejected,
     Delivered,
     MappingFault,
@@ -23,10 +23,10 @@ from headway.core.outcome import (
     Transient,
     Verdict,
 )
-from headway.core.records import Call, Record, Reply
+from headway.delivery.records import Call, Record, Reply
 from headway.errors import TransportError
-from headway.limiter import Limiter
-from headway.permit import Permit
+from headway.limiter.limiter import Limiter
+from headway.limiter.permit import Permit
 from headway.platforms.connector import OneCall
 
 EPOCH = 1_790_000_000.0

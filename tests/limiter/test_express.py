@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from headway.core.limits import SECOND, Concurrency, Window
-from headway.limiter import Limiter
+from headway.limiter.limiter import Limiter
+from headway.limits.limits import SECOND, Concurrency, Window
 
 
 class Hands:

@@ -10,10 +10,10 @@ import time
 
 import pytest
 
-from headway.core.limits import Concurrency, Quota, Window
 from headway.errors import ForkedLimiter, LimiterClosed, NeverGranted, PermitTimeout, UsageError
 from headway.events import DestinationPaused, RateLimitHit
-from headway.limiter import Limiter
+from headway.limiter.limiter import Limiter
+from headway.limits.limits import Concurrency, Quota, Window
 
 
 def test_threads_take_turns_and_nobody_exceeds_the_concurrency():

@@ -14,7 +14,7 @@ import pytest
 
 import headway
 from headway import Adaptive, Bucket, Concurrency, Limiter, Quota, Window
-from headway.core.headers import retry_after
+from headway.limits.headers import retry_after
 
 WALL = 1_790_000_000 * 10**9
 

@@ -14,14 +14,14 @@ from pathlib import Path
 
 import pytest
 
-from headway.core.limits import Concurrency, Quota, Window
 from headway.errors import PermitTimeout, UsageError
-from headway.limiter import Limiter
+from headway.limiter.limiter import Limiter
+from headway.limits.limits import Concurrency, Quota, Window
 
 WORKER = """
 import json, sys, time
-from headway.core.limits import Window
-from headway.limiter import Limiter
+from headway.limits.limits import Window
+from headway.limiter.limiter import Limiter
 path, seconds, amount, per = sys.argv[1], float(sys.argv[2]), int(sys.argv[3]), float(sys.argv[4])
 limiter = Limiter(Window(amount, per), state=path, name="shared", fresh=True, linger=1.0, ttl=1.5)
 end = time.monotonic() + seconds

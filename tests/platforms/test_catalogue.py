@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from headway.core.limits import Bucket, Concurrency, Quota, Window
 from headway.errors import UsageError
+from headway.limits.limits import Bucket, Concurrency, Quota, Window
 from headway.platforms import catalog_reader
 from headway.platforms.catalog_reader import _built_in, load
 from headway.platforms.catalog_schema import check

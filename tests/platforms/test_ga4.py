@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import headway
-from headway.core.outcome import CredentialsRejected, Delivered, RateLimited, Rejected, SplitNeeded, Transient
-from headway.core.records import Record, Reply
+from headway.delivery.outcome import CredentialsRejected, Delivered, RateLimited, Rejected, SplitNeeded, Transient
+from headway.delivery.records import Record, Reply
 from headway.errors import MappingError, PlatformError, UsageError
 from headway.mock.ga4.events import messages
 from headway.platforms.ga4.connector import EventsConnector

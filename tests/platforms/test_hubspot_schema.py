@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from headway.core.records import Reply
+from headway.delivery.records import Reply
 from headway.errors import CredentialsError, MappingError, PlatformError, UsageError
 from headway.platforms import catalog_reader
 from headway.platforms.hubspot.account import identity

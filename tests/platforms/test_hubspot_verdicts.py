@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from headway.core.outcome import (
+from headway.delivery.outcome import (
     CredentialsRejected,
     Delivered,
     MappingFault,
@@ -17,7 +17,7 @@ from headway.core.outcome import (
     SplitNeeded,
     Transient,
 )
-from headway.core.records import Record, Reply
+from headway.delivery.records import Record, Reply
 from headway.errors import UsageError
 from headway.platforms.hubspot.deliveries import HubSpotConnector
 

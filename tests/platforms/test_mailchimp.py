@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from headway.core.outcome import CredentialsRejected, Delivered, MappingFault, RateLimited, Rejected, Transient
-from headway.core.records import Record, Reply
+from headway.delivery.outcome import CredentialsRejected, Delivered, MappingFault, RateLimited, Rejected, Transient
+from headway.delivery.records import Record, Reply
 from headway.errors import MappingError, UsageError
 from headway.platforms.mailchimp import members
 from headway.platforms.mailchimp.batches import BatchJob, results_of

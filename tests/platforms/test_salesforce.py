@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from headway.core.outcome import (
+from headway.delivery.outcome import (
     CredentialsRejected,
     Delivered,
     MappingFault,
@@ -19,7 +19,7 @@ from headway.core.outcome import (
     SplitNeeded,
     Transient,
 )
-from headway.core.records import Record, Reply
+from headway.delivery.records import Record, Reply
 from headway.errors import CredentialsError, MappingError, UsageError
 from headway.platforms.salesforce import account, csvs
 from headway.platforms.salesforce.bulk import BulkJob, poll_wait

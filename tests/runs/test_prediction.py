@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from headway.core.limits import Bucket, Concurrency, Quota, Window
+from headway.limits.limits import Bucket, Concurrency, Quota, Window
 from headway.platforms.connector import OneCall
 from headway.runs.planning import measure, work_of
 from headway.runs.prediction import predict

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from headway.core.outcome import Rejected
+from headway.delivery.outcome import Rejected
 from headway.runs.rows import Rows, key_text
 from headway.sources.mapping import Mapping
 from headway.sources.model import BadLine, Batch, SourceRow

@@ -184,7 +184,7 @@ def test_a_storm_of_faults_loses_nothing(contacts):
 
 def unlimited(mock):
     """An account whose limits are in nobody's way."""
-    from headway.core.limits import Window
+    from headway.limits.limits import Window
     from headway.platforms.catalog_reader import LimitEntry, Tier
 
     made = account("hubspot", base_url=mock.url, token="pat-na1-storm")

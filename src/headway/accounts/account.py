@@ -29,10 +29,10 @@ from headway.accounts.registry import Identifier, Platform, address, authorizati
 from headway.accounts.registry import platform as platform_named
 from headway.accounts.tokens import Tokens
 from headway.adapters.doors import Doors
-from headway.core.limits import Adaptive, Limit
 from headway.errors import UsageError
 from headway.events import Event, Observer
-from headway.limiter import Limiter
+from headway.limiter.limiter import Limiter
+from headway.limits.limits import Adaptive, Limit
 from headway.platforms import catalog_reader
 from headway.platforms.connector import Connector, Identity
 from headway.platforms.ga4.reports import ReportRequest, ReportTable

@@ -19,9 +19,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from headway.core.headers import retry_after
-from headway.core.records import Reply
+from headway.delivery.records import Reply
 from headway.errors import HeadwayError
+from headway.limits.headers import retry_after
 from headway.platforms.connector import Identity
 
 if TYPE_CHECKING:

@@ -24,15 +24,15 @@ from headway.accounts.account import Account
 from headway.accounts.logins import Login, Token
 from headway.accounts.waiting import PermitQueue
 from headway.clock import SystemClock
-from headway.core.gate import Cost
-from headway.core.headers import Remaining, retry_after
-from headway.core.outcome import CredentialsRejected, RateLimited, Transient
-from headway.core.records import Call, Reply
-from headway.core.retry import GiveUp, RetryPolicy
+from headway.delivery.outcome import CredentialsRejected, RateLimited, Transient
+from headway.delivery.records import Call, Reply
+from headway.delivery.retry import GiveUp, RetryPolicy
 from headway.errors import CredentialsError, PermitTimeout, PlatformError, TransportError
 from headway.events import CallFailed, CallFinished, CallStarted, Event, Note, Observer
-from headway.limiter import Limiter
-from headway.permit import Permit
+from headway.limiter.limiter import Limiter
+from headway.limiter.permit import Permit
+from headway.limits.gate import Cost
+from headway.limits.headers import Remaining, retry_after
 from headway.platforms.connector import Identity
 from headway.transport import Transport
 

@@ -16,7 +16,7 @@ from typing import Any, Protocol
 from urllib.parse import urlencode
 
 from headway import redact
-from headway.core.records import Call, Reply
+from headway.delivery.records import Call, Reply
 from headway.errors import CredentialsError, PlatformError, UsageError
 
 __all__ = [

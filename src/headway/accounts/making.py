@@ -8,8 +8,8 @@ from headway.accounts.account import Account
 from headway.accounts.config import AccountConfig, parse_share, read_account
 from headway.accounts.credentials import Credentials, checked, find_credentials, login_credentials, measurement
 from headway.accounts.logins import Login, Measurement
-from headway.core.limits import Quota
 from headway.errors import UsageError
+from headway.limits.limits import Quota
 from headway.platforms import catalog_reader
 from headway.platforms.connector import Identity
 from headway.platforms.profile import Profile

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 
 from headway.accounts.credentials import Credentials
 from headway.accounts.logins import Measurement
-from headway.core.headers import Remaining
-from headway.core.outcome import Outcome
-from headway.core.records import Call, Record, Reply
+from headway.delivery.outcome import Outcome
+from headway.delivery.records import Call, Record, Reply
 from headway.errors import UsageError
+from headway.limits.headers import Remaining
 from headway.platforms import catalog_reader
 from headway.platforms.connector import Connector, Identity
 

@@ -18,11 +18,11 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from headway.accounts.link import Cache, OpenAccount
-from headway.core.limits import Quota
-from headway.core.outcome import CredentialsRejected, Delivered, Outcome
-from headway.core.records import Reply
-from headway.core.retry import RetryPolicy
+from headway.delivery.outcome import CredentialsRejected, Delivered, Outcome
+from headway.delivery.records import Reply
+from headway.delivery.retry import RetryPolicy
 from headway.errors import CredentialsError, PlatformError, UsageError
+from headway.limits.limits import Quota
 from headway.platforms.ga4.reports import (
     BATCH,
     PAGE,

@@ -15,12 +15,12 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from headway.clock import Clock
-from headway.core.gate import Cost
-from headway.core.limits import SECOND
-from headway.core.status import LimitStatus
 from headway.events import Event, Note, Waiting
-from headway.limiter import Limiter
-from headway.permit import Permit
+from headway.limiter.limiter import Limiter
+from headway.limiter.permit import Permit
+from headway.limits.gate import Cost
+from headway.limits.limits import SECOND
+from headway.limits.status import LimitStatus
 
 __all__ = ["Obstacle", "Parked", "PermitQueue", "obstacle"]
 

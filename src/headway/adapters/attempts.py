@@ -17,12 +17,12 @@ from contextvars import ContextVar
 from dataclasses import dataclass, replace
 from typing import Protocol
 
-from headway.core.gate import PRIORITIES
-from headway.core.headers import retry_after
-from headway.core.retry import GiveUp, RetryPolicy
+from headway.delivery.retry import GiveUp, RetryPolicy
 from headway.errors import UsageError
-from headway.limiter import Limiter
-from headway.permit import Permit, lost_without_reply
+from headway.limiter.limiter import Limiter
+from headway.limiter.permit import Permit, lost_without_reply
+from headway.limits.gate import PRIORITIES
+from headway.limits.headers import retry_after
 
 __all__ = [
     "Admission",

@@ -6,9 +6,9 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from headway.adapters.attempts import IDEMPOTENT, Admission, Conduct, Only
-from headway.core.retry import RetryPolicy
+from headway.delivery.retry import RetryPolicy
 from headway.errors import UsageError
-from headway.limiter import Limiter
+from headway.limiter.limiter import Limiter
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable

@@ -24,9 +24,9 @@ from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.exceptions import ConnectTimeoutError, EmptyPoolError, NewConnectionError, ProxyError
 
 from headway.adapters.attempts import Admission, Attempt, Conduct, admission, begin
-from headway.core.retry import RetryPolicy
+from headway.delivery.retry import RetryPolicy
 from headway.errors import UsageError
-from headway.limiter import Limiter
+from headway.limiter.limiter import Limiter
 
 __all__ = ["Patch", "gate_pools", "patch_urllib3"]
 

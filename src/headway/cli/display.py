@@ -15,7 +15,6 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from headway.cli.values import duration_text
-from headway.core.status import LimitStatus
 from headway.events import (
     CallFinished,
     CallStarted,
@@ -31,6 +30,7 @@ from headway.events import (
     RunStarted,
     Waiting,
 )
+from headway.limits.status import LimitStatus
 
 if TYPE_CHECKING:
     from headway.runs.job import Job

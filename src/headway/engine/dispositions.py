@@ -13,8 +13,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from headway.core.headers import retry_after
-from headway.core.outcome import (
+from headway.delivery.outcome import (
     CredentialsRejected,
     Delivered,
     MappingFault,
@@ -25,8 +24,9 @@ from headway.core.outcome import (
     Transient,
     Verdict,
 )
-from headway.core.records import Record, Reply
-from headway.core.retry import RetryAt, RetryPolicy
+from headway.delivery.records import Record, Reply
+from headway.delivery.retry import RetryAt, RetryPolicy
+from headway.limits.headers import retry_after
 from headway.stores.model import OUTCOME_UNKNOWN, Dead, Disposition, Done, Retry
 
 __all__ = ["NOT_SENT", "NO_REPLY", "Settled", "blame", "settle", "timed"]

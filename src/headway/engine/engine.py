@@ -22,10 +22,9 @@ from time import perf_counter
 from headway import redact
 from headway.accounts.waiting import Parked, PermitQueue
 from headway.clock import Clock, SystemClock
-from headway.core.limits import SECOND
-from headway.core.outcome import CredentialsRejected, RateLimited, Transient, Verdict
-from headway.core.records import Record, Reply
-from headway.core.retry import RetryPolicy
+from headway.delivery.outcome import CredentialsRejected, RateLimited, Transient, Verdict
+from headway.delivery.records import Record, Reply
+from headway.delivery.retry import RetryPolicy
 from headway.engine.breaker import Breaker
 from headway.engine.dispositions import NO_REPLY, NOT_SENT, Settled, settle, timed
 from headway.engine.jobs import Carrier
@@ -33,7 +32,8 @@ from headway.engine.model import INTERRUPTED, Ended, Ending, Link, Queue, Settin
 from headway.engine.opening import open_run
 from headway.errors import CredentialsError, TransportError, UsageError
 from headway.events import Event, Observer, RecordsFinished
-from headway.permit import Permit
+from headway.limiter.permit import Permit
+from headway.limits.limits import SECOND
 from headway.platforms.connector import Delivery
 from headway.stores.model import Claim
 

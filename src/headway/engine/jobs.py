@@ -19,12 +19,12 @@ import msgspec
 
 from headway import redact
 from headway.accounts.waiting import Parked
-from headway.core.outcome import CredentialsRejected, RateLimited, Transient, Verdict
-from headway.core.records import Reply
+from headway.delivery.outcome import CredentialsRejected, RateLimited, Transient, Verdict
+from headway.delivery.records import Reply
 from headway.engine.dispositions import blame
 from headway.engine.model import Ended, Ending
 from headway.errors import TransportError
-from headway.permit import Permit
+from headway.limiter.permit import Permit
 from headway.platforms.connector import Heard, Machine, State, Step
 from headway.stores.model import Claim, Job, Retry
 

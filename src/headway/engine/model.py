@@ -8,9 +8,9 @@ from datetime import datetime
 from enum import Enum
 from typing import Literal, Protocol
 
-from headway.core.records import Call, Reply
-from headway.limiter import Limiter
-from headway.permit import Permit
+from headway.delivery.records import Call, Reply
+from headway.limiter.limiter import Limiter
+from headway.limiter.permit import Permit
 from headway.stores.model import Claim, Disposition, Job, Ledger
 
 __all__ = ["INTERRUPTED", "Ended", "Ending", "Link", "Queue", "Settings", "Tally"]

@@ -14,8 +14,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from headway.core.outcome import Delivered, Transient, Verdict
-from headway.core.records import Record
+from headway.delivery.outcome import Delivered, Transient, Verdict
+from headway.delivery.records import Record
 from headway.engine.dispositions import blame
 from headway.engine.model import INTERRUPTED, Ended, Ending
 from headway.stores.model import Claim

@@ -12,8 +12,8 @@ from collections.abc import Callable, Mapping
 from datetime import date
 from typing import Any
 
-from headway.core.limits import Quota
 from headway.errors import UsageError
+from headway.limits.limits import Quota
 
 __all__ = ["DIALECTS", "KINDS", "SCOPES", "check"]
 

@@ -11,8 +11,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from headway.core.outcome import Outcome, Rejected, Verdict
-from headway.core.records import Call, Record, Reply
+from headway.delivery.outcome import Outcome, Rejected, Verdict
+from headway.delivery.records import Call, Record, Reply
 
 __all__ = [
     "Connector",

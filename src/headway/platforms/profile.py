@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from typing import Literal
 
-from headway.core.limits import Bucket, Concurrency, Limit, Quota, Window
 from headway.errors import UsageError
+from headway.limits.limits import Bucket, Concurrency, Limit, Quota, Window
 
 __all__ = ["Cost", "LimitEntry", "Profile", "Rejection", "Route", "Rule", "Tier", "nearest"]
 

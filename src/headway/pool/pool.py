@@ -23,11 +23,11 @@ from types import TracebackType
 from typing import Any, Literal, Self
 
 from headway import redact
-from headway.core.gate import PRIORITIES
-from headway.core.retry import GiveUp, RetryPolicy
+from headway.delivery.retry import GiveUp, RetryPolicy
 from headway.errors import HeadwayError, RateLimited, Transient, UsageError
-from headway.limiter import Limiter
-from headway.permit import Permit, lost_without_reply
+from headway.limiter.limiter import Limiter
+from headway.limiter.permit import Permit, lost_without_reply
+from headway.limits.gate import PRIORITIES
 from headway.pool.books import Books, FileBooks, MemoryBooks
 from headway.pool.model import OUTCOME_UNKNOWN, DeadTask, Entry, PoolReport, waiting_time
 from headway.pool.room import Room

@@ -7,7 +7,7 @@ import threading
 from collections import deque
 
 from headway.errors import QueueFull, UsageError
-from headway.waking import AsyncWaiter, ThreadWaiter, Waiter
+from headway.limiter.timers import AsyncWaiter, ThreadWaiter, Waiter
 
 __all__ = ["Room"]
 

@@ -15,10 +15,10 @@ from headway.accounts.account import Account, Destination
 from headway.accounts.config import parse_destination
 from headway.accounts.link import OpenAccount
 from headway.accounts.making import account
-from headway.core.status import LimitStatus
 from headway.engine.model import Ended, Ending, Tally
 from headway.errors import MappingError, PermitTimeout, UsageError
 from headway.events import Note, Observer, RunFinished
+from headway.limits.status import LimitStatus
 from headway.platforms.connector import Connector
 from headway.runs.driving import Driver
 from headway.runs.loading import Converted

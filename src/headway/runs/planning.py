@@ -14,9 +14,9 @@ from contextlib import aclosing
 from dataclasses import dataclass
 from time import perf_counter
 
-from headway.core.limits import Limit, Quota
-from headway.core.status import LimitStatus
 from headway.errors import UsageError
+from headway.limits.limits import Limit, Quota
+from headway.limits.status import LimitStatus
 from headway.platforms.connector import Delivery, Pace
 from headway.runs.loading import Converted
 from headway.runs.prediction import predict

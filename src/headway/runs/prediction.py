@@ -10,9 +10,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from heapq import heappop, heappush
 
-from headway.core.gate import Gate, Ticket
-from headway.core.limits import SECOND, Limit, Quota, nanoseconds
-from headway.core.quota import QuotaMeter
+from headway.limits.gate import Gate, Ticket
+from headway.limits.limits import SECOND, Limit, Quota, nanoseconds
+from headway.limits.meters.quota import QuotaMeter
 
 __all__ = ["Prediction", "predict", "quota_of"]
 

@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 
 import msgspec
 
-from headway.core.outcome import Rejected
+from headway.delivery.outcome import Rejected
 from headway.platforms.connector import Shaper
 from headway.sources.mapping import Mapping as ColumnMapping
 from headway.sources.model import BadLine, Batch, MappedRow

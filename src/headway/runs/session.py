@@ -10,11 +10,11 @@ from time import perf_counter
 
 from headway import redact
 from headway.accounts.link import OpenAccount
-from headway.core.limits import Bucket, Limit, Window
 from headway.engine.engine import Engine
 from headway.engine.model import Ended, Ending, Settings, Tally
 from headway.errors import HeadwayError, PermitTimeout, RunLocked
 from headway.events import Event, LoadFinished, Note, RunFinished, RunStarted
+from headway.limits.limits import Bucket, Limit, Window
 from headway.platforms.connector import Connector, Delivery
 from headway.runs.loading import Converted, load
 from headway.runs.options import Options

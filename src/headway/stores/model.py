@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import Literal, NamedTuple
 
-from headway.core.records import Record
+from headway.delivery.records import Record
 
 __all__ = [
     "NEXT",

@@ -15,8 +15,8 @@ from typing import Any
 
 import msgspec
 
-from headway.core.outcome import Delivered, MappingFault, Outcome, Rejected, SplitNeeded, Verdict
-from headway.core.records import Call, Record, Reply
+from headway.delivery.outcome import Delivered, MappingFault, Outcome, Rejected, SplitNeeded, Verdict
+from headway.delivery.records import Call, Record, Reply
 from headway.errors import PlatformError, UsageError
 from headway.platforms.connector import OneCall, Schema, Shaper
 from headway.platforms.ga4.replies import error_of, meaning

@@ -7,8 +7,7 @@ from __future__ import annotations
 
 import json
 
-from headway.core.headers import retry_after
-from headway.core.outcome import (
+from headway.delivery.outcome import (
     CredentialsRejected,
     Delivered,
     MappingFault,
@@ -17,7 +16,8 @@ from headway.core.outcome import (
     SplitNeeded,
     Transient,
 )
-from headway.core.records import Reply
+from headway.delivery.records import Reply
+from headway.limits.headers import retry_after
 
 __all__ = ["error_of", "meaning"]
 

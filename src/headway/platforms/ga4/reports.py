@@ -10,9 +10,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from headway.core.headers import Remaining
-from headway.core.records import Call, Reply
+from headway.delivery.records import Call, Reply
 from headway.errors import PlatformError, UsageError
+from headway.limits.headers import Remaining
 
 __all__ = ["BATCH", "PAGE", "ReportRequest", "ReportTable", "calls_for", "pages_of", "quota_left", "tokens_of"]
 

@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 
-from headway.core.outcome import Rejected
+from headway.delivery.outcome import Rejected
 from headway.errors import MappingError
 from headway.platforms.connector import RowChecker
 

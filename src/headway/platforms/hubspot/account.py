@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from headway.core.records import Call, Reply
+from headway.delivery.records import Call, Reply
 from headway.errors import CredentialsError, PlatformError
 from headway.platforms.connector import Identity
 

@@ -14,8 +14,8 @@ from collections.abc import Sequence
 
 import msgspec
 
-from headway.core.outcome import Verdict
-from headway.core.records import Call, Record, Reply
+from headway.delivery.outcome import Verdict
+from headway.delivery.records import Call, Record, Reply
 from headway.errors import UsageError
 from headway.platforms.catalog_reader import nearest
 from headway.platforms.connector import OneCall

@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from headway.core.records import Reply
+from headway.delivery.records import Reply
 
 __all__ = ["BatchReply", "ErrorDetail", "ErrorReply", "ResultItem", "error_of", "message_of"]
 

@@ -11,8 +11,8 @@ from datetime import date, datetime
 
 import msgspec
 
-from headway.core.outcome import Rejected
-from headway.core.records import Reply
+from headway.delivery.outcome import Rejected
+from headway.delivery.records import Reply
 from headway.errors import CredentialsError, MappingError, PlatformError
 from headway.platforms.cached import CachedSchema
 from headway.platforms.connector import RowChecker

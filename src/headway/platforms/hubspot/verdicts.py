@@ -13,8 +13,7 @@ from typing import Any
 
 import msgspec
 
-from headway.core.headers import retry_after
-from headway.core.outcome import (
+from headway.delivery.outcome import (
     CredentialsRejected,
     Delivered,
     MappingFault,
@@ -25,7 +24,8 @@ from headway.core.outcome import (
     Transient,
     Verdict,
 )
-from headway.core.records import Record, Reply
+from headway.delivery.records import Record, Reply
+from headway.limits.headers import retry_after
 from headway.platforms.hubspot.replies import BatchReply, ErrorDetail, ErrorReply, ResultItem, error_of, message_of
 
 __all__ = ["judge"]

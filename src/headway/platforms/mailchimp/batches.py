@@ -18,8 +18,8 @@ from typing import Any
 
 import msgspec
 
-from headway.core.outcome import CredentialsRejected, MappingFault, Outcome, RateLimited, Transient, Verdict
-from headway.core.records import Call, Record, Reply
+from headway.delivery.outcome import CredentialsRejected, MappingFault, Outcome, RateLimited, Transient, Verdict
+from headway.delivery.records import Call, Record, Reply
 from headway.platforms.connector import Heard, State, Step, alike, object_of
 from headway.platforms.mailchimp.members import operation, single_verdict
 from headway.platforms.mailchimp.replies import meaning

@@ -12,8 +12,8 @@ import re
 from collections.abc import Sequence
 from heapq import heappop, heappush
 
-from headway.core.outcome import MappingFault, Outcome, SplitNeeded, Verdict
-from headway.core.records import Call, Record, Reply
+from headway.delivery.outcome import MappingFault, Outcome, SplitNeeded, Verdict
+from headway.delivery.records import Call, Record, Reply
 from headway.errors import UsageError
 from headway.platforms.catalog_reader import nearest
 from headway.platforms.connector import Forecast, Machine, OneCall, Pace, Schema, Shaper, SingleCalls

@@ -14,8 +14,8 @@ from typing import Any
 
 import msgspec
 
-from headway.core.outcome import Delivered, Outcome, Rejected, Transient, Verdict
-from headway.core.records import Call, Record, Reply
+from headway.delivery.outcome import Delivered, Outcome, Rejected, Transient, Verdict
+from headway.delivery.records import Call, Record, Reply
 from headway.platforms.mailchimp.replies import meaning, of_problem
 
 __all__ = [

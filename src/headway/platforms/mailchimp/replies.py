@@ -8,8 +8,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from headway.core.headers import retry_after
-from headway.core.outcome import (
+from headway.delivery.outcome import (
     CredentialsRejected,
     Delivered,
     MappingFault,
@@ -18,7 +17,8 @@ from headway.core.outcome import (
     Rejected,
     Transient,
 )
-from headway.core.records import Reply
+from headway.delivery.records import Reply
+from headway.limits.headers import retry_after
 from headway.platforms.mailchimp.account import message_of
 
 __all__ = ["code_of", "meaning", "of_problem"]

@@ -10,9 +10,9 @@ from collections.abc import Sequence
 from typing import Any
 from urllib.parse import quote
 
-from headway.core.headers import Remaining
-from headway.core.records import Call, Reply
+from headway.delivery.records import Call, Reply
 from headway.errors import CredentialsError, PlatformError
+from headway.limits.headers import Remaining
 from headway.platforms.connector import Identity
 
 __all__ = ["VERSION", "identity", "identity_call", "left", "message_of", "usage_call"]

@@ -14,7 +14,7 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from headway.core.outcome import (
+from headway.delivery.outcome import (
     CredentialsRejected,
     Delivered,
     MappingFault,
@@ -24,7 +24,7 @@ from headway.core.outcome import (
     SplitNeeded,
     Transient,
 )
-from headway.core.records import Call, Record, Reply
+from headway.delivery.records import Call, Record, Reply
 from headway.platforms.connector import Heard, State, Step, alike, object_of
 from headway.platforms.salesforce.account import VERSION
 from headway.platforms.salesforce.csvs import rows_of, written

@@ -11,8 +11,8 @@ from urllib.parse import quote
 
 import msgspec
 
-from headway.core.outcome import Delivered, Outcome, SplitNeeded, Transient, Verdict
-from headway.core.records import Call, Record, Reply
+from headway.delivery.outcome import Delivered, Outcome, SplitNeeded, Transient, Verdict
+from headway.delivery.records import Call, Record, Reply
 from headway.platforms.salesforce.account import VERSION
 from headway.platforms.salesforce.replies import Fault, of_code, refused
 

@@ -11,8 +11,8 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from headway.core.outcome import Verdict
-from headway.core.records import Call, Record, Reply
+from headway.delivery.outcome import Verdict
+from headway.delivery.records import Call, Record, Reply
 from headway.errors import UsageError
 from headway.platforms.catalog_reader import nearest
 from headway.platforms.connector import Forecast, Machine, OneCall, Pace, Schema, Shaper, SingleCalls

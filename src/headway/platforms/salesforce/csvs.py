@@ -15,7 +15,7 @@ from typing import Any
 
 import msgspec
 
-from headway.core.records import Record
+from headway.delivery.records import Record
 
 __all__ = ["NULL", "rows_of", "written"]
 

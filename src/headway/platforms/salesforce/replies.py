@@ -9,8 +9,7 @@ from typing import Any
 
 import msgspec
 
-from headway.core.headers import retry_after
-from headway.core.outcome import (
+from headway.delivery.outcome import (
     CredentialsRejected,
     Delivered,
     MappingFault,
@@ -20,7 +19,8 @@ from headway.core.outcome import (
     SplitNeeded,
     Transient,
 )
-from headway.core.records import Reply
+from headway.delivery.records import Reply
+from headway.limits.headers import retry_after
 
 __all__ = ["Fault", "fault_of", "meaning", "of_code", "refused"]
 

@@ -14,7 +14,7 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from headway.core.records import Record
+from headway.delivery.records import Record
 from headway.errors import StaleClaim
 from headway.sqlite.opening import immediate
 from headway.sqlite.trouble import translated

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from headway.core.records import Record
+from headway.delivery.records import Record
 from headway.errors import RunLocked, StaleClaim
 from headway.sqlite.opening import immediate
 from headway.sqlite.trouble import translated

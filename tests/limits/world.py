@@ -1,0 +1,132 @@
+"""A virtual world to run a gate in: a clock, a network, and a platform that stamps calls and judges them afterwards.
+
+The platform shares no code with the gate: it only keeps the instants at which it counted.
+"""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+import random
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from headway.limits.gate import Gate, Ticket
+
+SECOND = 1_000_000_000
+EPOCH = 1_790_000_000 * SECOND
+
+
+def most_in_any(stamps: list[int], per: int) -> int:
+    """The most stamps in any half-open span of `per`."""
+    stamps = sorted(stamps)
+    best = start = 0
+    for end, stamp in enumerate(stamps):
+        while stamp - stamps[start] >= per:
+            start += 1
+        best = max(best, end - start + 1)
+    return best
+
+
+@dataclass
+class Network:
+    """Seconds on the way there, at the platform, and back; the share of calls that never get a reply."""
+
+    there: Callable[[random.Random], float] = lambda rng: 0.02
+    service: Callable[[random.Random], float] = lambda rng: 0.01
+    back: Callable[[random.Random], float] = lambda rng: 0.02
+    lost: float = 0.0
+    cancelled: float = 0.0
+    backlog: float = 0.0
+    give_up: float | None = None
+
+
+@dataclass
+class World:
+    """Runs `calls` calls from `callers` callers that always have something to send."""
+
+    gate: Gate
+    network: Network
+    seed: int = 0
+    rate: float = 1.0  # how fast the client's clock runs
+    linger: float = 30.0
+    counted: dict[str, list[int]] = field(default_factory=dict)
+    now: int = 1
+    done: int = 0
+    grants: list[tuple[int, str]] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.rng = random.Random(self.seed)
+        self._events: list[tuple[int, int, Callable[[], None]]] = []
+        self._seq = itertools.count()
+        self._timer: int | None = None
+
+    def client(self) -> int:
+        return int(self.now * self.rate) + 1
+
+    def wall(self) -> int:
+        return EPOCH + self.client()
+
+    def at(self, when: int, what: Callable[[], None]) -> None:
+        heapq.heappush(self._events, (when, next(self._seq), what))
+
+    def poll(self) -> None:
+        poll = self.gate.poll(self.client(), self.wall())
+        for ticket in poll.granted:
+            self._send(ticket)
+        if poll.wake is not None and poll.wake != self._timer:
+            self._timer = poll.wake
+            self.at(max(self.now + 1, int((poll.wake - 1) / self.rate) + 1), self._fire)
+
+    def _fire(self) -> None:
+        self._timer = None
+
+    def ask(self, name: str = "", **request: object) -> Ticket:
+        ticket = self.gate.request(**request)  # type: ignore[arg-type]
+        ticket.waker = name
+        return ticket
+
+    def _send(self, ticket: Ticket) -> None:
+        rng, network = self.rng, self.network
+        self.grants.append((self.now, str(ticket.waker)))
+        if rng.random() < network.cancelled:
+            self.gate.cancel(ticket)
+            self.on_done(ticket)
+            self.at(self.now, lambda: None)  # whoever gives back polls
+            return
+        arrival = self.now + int(network.there(rng) * SECOND)
+        counted = arrival
+        reply = arrival + int((network.service(rng) + network.back(rng)) * SECOND)
+        if rng.random() < network.lost:
+            # The client gives up; the platform counts it any time before the linger is over.
+            gone = self.now + int(rng.uniform(0, 5) * SECOND)
+            counted = self.now + int(rng.uniform(0, network.backlog or self.linger) * SECOND * 0.999)
+            self.at(gone, lambda: self._over(ticket, lost=True))
+        elif network.give_up is not None and reply - self.now > network.give_up * SECOND:
+            self.at(self.now + int(network.give_up * SECOND), lambda: self._over(ticket, lost=True))
+        else:
+            self.at(reply, lambda: self._over(ticket, lost=False))
+        for meter in ticket.lane.meters:
+            self.counted.setdefault(meter.name, []).extend([counted] * ticket.cost)
+
+    def _over(self, ticket: Ticket, *, lost: bool) -> None:
+        linger = int(self.linger * SECOND * self.rate) + 1 if lost else 0
+        self.gate.settle(ticket, self.client(), self.wall(), lost=linger)
+        self.done += 1
+        self.on_done(ticket)
+
+    def on_done(self, ticket: Ticket) -> None:
+        """Overridden by tests that ask again."""
+
+    def run(self, until: int | None = None, events: int = 10_000_000) -> None:
+        self.poll()
+        for _ in range(events):
+            if not self._events:
+                return
+            at, _, what = heapq.heappop(self._events)
+            if until is not None and at > until:
+                self.now = until
+                return
+            self.now = max(self.now, at)
+            what()
+            self.poll()
