@@ -63,7 +63,7 @@ def _overview(profiles: list[Profile]) -> None:
 
 
 def _page(profile: Profile, tiers: list[Tier], seats: int) -> None:
-    batch = f"; {profile.batch:,} records a call" if profile.batch else ""
+    batch = f"; {profile.batch_records:,} records a call" if profile.batch_records else ""
     click.echo(f"{profile.title}  ({profile.base_url or ', '.join(profile.hosts)}{batch})")
     click.echo(f"  a rate limit is: {profile.rate_limit}")
     if profile.note:
