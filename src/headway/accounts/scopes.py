@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from fnmatch import fnmatchcase
 
 from headway.adapters.attempts import Asked, Heard
 from headway.limiter.limiter import Limiter
@@ -80,7 +81,7 @@ class Scopes:
 
     def _instance(self, limiter: Limiter, entry: LimitEntry, place: str, whose: str) -> str:
         """The name of the limit for this place, made if it is the first call there."""
-        if place == whose:
+        if whose and (place == whose or (place == entry.resource and fnmatchcase(whose, entry.resource))):
             return entry.name
         found = self._names.get((entry.name, place))
         if found is not None:

@@ -37,7 +37,7 @@ def _repeatable(request: Any) -> bool:
 
 def _told(request: Any) -> tuple[str, bytes]:
     """Path with query, and the body where it is there already."""
-    return request.url.raw_path.decode("ascii", "replace"), request.content if _repeatable(request) else b""
+    return request.url.raw_path.decode("ascii", "replace"), b"".join(request.stream) if _repeatable(request) else b""
 
 
 @lru_cache(maxsize=4)
