@@ -38,9 +38,9 @@ class LimitEntry:
     """One limit of a tier.
 
     `scope`, whose calls share it: "credential" (app, key or token), "user", "identity" (account, org, workspace),
-    "project", "endpoint" (one operation: method and path, ids left out; with `any_method` the path alone) or
-    "resource": what the first `segments` parts of the path name, or those that `resource` fits (`properties/*`), or what
-    `parameter` of the query or the body says. `unit`: what it counts, "calls" unless said otherwise. `per`,
+    "project", "endpoint" (one operation: method and path, ids left out; with `any_method` the path alone) or "resource"
+    (what the first `segments` parts of the path name, or those that `resource` fits, as `properties/*`, or what
+    `parameter` of the query or the body says). `unit`: what it counts, "calls" unless said otherwise. `per`,
     `longer_than`, `lockout` (how long a rejection shuts everything out) in seconds; `rate` of a bucket a second.
     `per_seat` is added for each licensed user, up to `at_most`. `source`, `date`, `verified`, where they differ from
     the tier's.
