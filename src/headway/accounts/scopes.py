@@ -114,6 +114,8 @@ class Scopes:
         told = usage_of(profile, entries, asked.path.partition("?")[0], headers, body, wall)
         if refusal is None and (told.needs is not None or told.cost):
             self._estimates.learn(asked.shape, told.needs if told.needs is not None else max(told.cost.values()))
-        left = tuple(asked.word(each) for each in told.left)
+        # A limit that is used up until an instant which the reply tells is what the pause is for: no belief need outlast it.
+        paused = refusal is not None and refusal.reset is not None
+        left = tuple(asked.word(each) for each in told.left if not (paused and not each.remaining and each.reset))
         cost = {names[name]: spent for name, spent in told.cost.items() if name in names}
         return Heard(refusal, left, cost or None)
