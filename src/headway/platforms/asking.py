@@ -137,5 +137,7 @@ def cost_of(profile: Profile, route: Route | None, request: Request, known: int 
 
 def _counted(cost: Cost, said: object) -> int | None:
     """The length of the lists that decide, None where there is none."""
-    lists = [value for path in cost.count for value in values_at(said, path) if isinstance(value, list)]
+    lists = [
+        value for path in cost.count for value in values_at(said, path.removesuffix("[]")) if isinstance(value, list)
+    ]
     return sum(map(len, lists)) if lists else None
