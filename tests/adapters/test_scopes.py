@@ -40,7 +40,7 @@ class Held:
         idle = Window(10**9, per=1, name="idle")
         self.limiter = Limiter(*standing, idle, clock=clock, pacing=tier.pacing)
         self._scopes = Scopes(
-            profile, tier, made=lambda entry, name: entry.limit("UTC", 0, name), key=lambda *_: "",
+            profile, lambda: tier, made=lambda entry, name: entry.limit("UTC", 0, name), key=lambda *_: "",
         )  # fmt: skip
         self._clock = clock
 

@@ -99,7 +99,7 @@ class Account(Doors):
         self._observers: list[Observer] = []
         self._scopes = Scopes(
             self.profile,
-            self.tier,
+            lambda: self.tier,
             made=lambda entry, name: entry.limit(self.time_zone, self.seats, name),
             key=self._place_key,
             searched=(_UNPUBLISHED.name,),

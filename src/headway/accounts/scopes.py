@@ -32,7 +32,7 @@ class Scopes:
     def __init__(
         self,
         profile: Profile,
-        tier: Tier,
+        tier: Callable[[], Tier],
         *,
         made: Callable[[LimitEntry, str], Limit],
         key: Callable[[LimitEntry, str, str], str],
@@ -52,14 +52,14 @@ class Scopes:
     ) -> Asked:
         """What a call asks for; `whose`: the account's id at the platform; `cost` by the caller's own word."""
         profile = self._profile
-        names = profile.route(request.path, request.method, self._tier.name)
-        route = profile.routed(request.method, request.path, self._tier.name)
+        names = profile.route(request.path, request.method, self._tier().name)
+        route = profile.routed(request.method, request.path, self._tier().name)
         shape = self._estimates.shape(profile, request)
         dear = cost_of(profile, route, request, self._estimates.of(shape)) if cost is None else cost
         known = frozenset(limiter.limits)
         found: dict[str, str] = {}
         costs: dict[str, int] = {}
-        for entry in self._tier.limits:
+        for entry in self._tier().limits:
             if entry.name not in names:
                 continue
             name = self._instance(limiter, entry, place_of(entry, request), whose) if entry.spread else entry.name
@@ -107,14 +107,14 @@ class Scopes:
     def tell(self, asked: Asked, status: int, headers: Mapping[str, str], body: bytes, wall: int) -> Heard:
         """What a reply says of the limits that its call asked for, by the limiter's names."""
         profile, names = self._profile, asked.names
-        entries = [entry for entry in self._tier.limits if entry.name in names]
-        refusal = refusal_of(profile, status, headers, body, wall, tier=self._tier.name)
+        entries = [entry for entry in self._tier().limits if entry.name in names]
+        refusal = refusal_of(profile, status, headers, body, wall, entries=self._tier().limits)
         if refusal is not None:
             refusal = asked.named(refusal)
         told = usage_of(profile, entries, asked.path.partition("?")[0], headers, body, wall)
         if refusal is None and (told.needs is not None or told.cost):
             self._estimates.learn(asked.shape, told.needs if told.needs is not None else max(told.cost.values()))
-        # A limit that is used up until an instant which the reply tells is what the pause is for: no belief need outlast it.
+        # What the pause is for, a limit that is used up until an instant which the reply tells, needs no belief besides.
         paused = refusal is not None and refusal.reset is not None
         left = tuple(asked.word(each) for each in told.left if not (paused and not each.remaining and each.reset))
         cost = {names[name]: spent for name, spent in told.cost.items() if name in names}

@@ -33,7 +33,7 @@ SCOPES = ("credential", "user", "identity", "project", "endpoint", "resource")
 _METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class LimitEntry:
     """One limit of a tier.
 
@@ -97,7 +97,7 @@ class LimitEntry:
         return self.pacing or ("smooth" if self.kind == "fixed window" else None)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class Tier:
     """A subscription of a platform, with where its figures come from.
 
@@ -105,7 +105,7 @@ class Tier:
     platform refuses what comes too fast, and tells no figure.
     """
 
-    name: str = ""
+    name: str
     title: str = key(told.text)
     limits: tuple[LimitEntry, ...] = tables(LimitEntry, needed=True)
     source: str = key(told.text)
@@ -130,7 +130,7 @@ class Tier:
         return any(entry.per_seat for entry in self.limits)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class Rule:
     """One way in which a reply tells a rate limit. Every condition that is given must hold.
 
@@ -162,7 +162,7 @@ class Rule:
         return bool(self.path or self.bare or self.contains)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class Rejection:
     """How the platform says that a limit was exceeded.
 
@@ -181,7 +181,7 @@ class Rejection:
     source: str = key(told.text, default="")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class Usage:
     """Where a reply says what was used of a limit; `paths`: of which calls, `limit`: which one ("": the call's own).
 
@@ -240,7 +240,7 @@ DIALECTS: Mapping[str, tuple[Mapping[str, str], ...]] = {
 }  # fmt: skip
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class Route:
     """Calls that count against the same limits: `methods` (empty: all) and patterns of paths; each costs `cost`.
 
@@ -262,7 +262,7 @@ class Route:
         return any(fnmatchcase(path, pattern) for pattern in self.paths)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class Cost:
     """What a call costs where limits count more than calls.
 
@@ -281,7 +281,7 @@ class Cost:
     note: str = key(told.text, default="")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class Profile:
     """What a platform allows and how it is reached.
 

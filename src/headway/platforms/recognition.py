@@ -10,12 +10,12 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 
 from headway.limits.headers import Refusal, date_ns, remaining, reset_after, retry_after, whole
 from headway.limits.resets import Resets
-from headway.platforms.profile import Profile, Rule
+from headway.platforms.profile import LimitEntry, Profile, Rule
 
 __all__ = ["Body", "body_tells", "refusal_of", "rejection_of", "values_at"]
 
@@ -37,9 +37,18 @@ def rejection_of(profile: Profile, status: int, headers: Mapping[str, str], body
 
 
 def refusal_of(
-    profile: Profile, status: int, headers: Mapping[str, str], body: bytes, wall: int = 0, *, tier: str | None = None
+    profile: Profile,
+    status: int,
+    headers: Mapping[str, str],
+    body: bytes,
+    wall: int = 0,
+    *,
+    entries: Sequence[LimitEntry] | None = None,
 ) -> Refusal | None:
-    """What refused this call for its rate and until when, None if nothing did; `tier` tells lockouts."""
+    """What refused this call for its rate and until when, None if nothing did.
+
+    `entries`: the limits of the account's tier (default: the platform's), of which some lock out who is refused.
+    """
     said = Body(body)
     rule = _rule(profile, status, headers, said)
     if rule is None or not rule.refuses:
@@ -51,7 +60,8 @@ def refusal_of(
     if reset is None and rule.lasts:
         now = date_ns(headers) or wall
         reset = (Resets.parse(rule.lasts).period(now)[1] - now) / 1e9
-    locked = [entry.lockout for entry in profile.tier(tier).limits if entry.lockout and rule.limit in {"", entry.name}]
+    known = profile.tier(None).limits if entries is None else entries
+    locked = [entry.lockout for entry in known if entry.lockout and rule.limit in {"", entry.name}]
     return Refusal(rule.limit, wait, reset, max(locked, default=None))
 
 
