@@ -51,15 +51,15 @@ class Scopes:
         self, limiter: Limiter, request: Request, *, whose: str = "", cost: int | Mapping[str, int] | None = None
     ) -> Asked:
         """What a call asks for; `whose`: the account's id at the platform; `cost` by the caller's own word."""
-        profile = self._profile
-        names = profile.route(request.path, request.method, self._tier().name)
-        route = profile.routed(request.method, request.path, self._tier().name)
+        profile, tier = self._profile, self._tier()
+        route = profile.routed(request.method, request.path, tier.name)
+        names = profile.counted(route)
         shape = self._estimates.shape(profile, request)
         dear = cost_of(profile, route, request, self._estimates.of(shape)) if cost is None else cost
         known = frozenset(limiter.limits)
         found: dict[str, str] = {}
         costs: dict[str, int] = {}
-        for entry in self._tier().limits:
+        for entry in tier.limits:
             if entry.name not in names:
                 continue
             name = self._instance(limiter, entry, place_of(entry, request), whose) if entry.spread else entry.name
@@ -114,7 +114,7 @@ class Scopes:
         told = usage_of(profile, entries, asked.path.partition("?")[0], headers, body, wall)
         if refusal is None and (told.needs is not None or told.cost):
             self._estimates.learn(asked.shape, told.needs if told.needs is not None else max(told.cost.values()))
-        # What the pause is for, a limit that is used up until an instant which the reply tells, needs no belief besides.
+        # What the pause is for, a limit used up until an instant that the reply tells, needs no belief besides.
         paused = refusal is not None and refusal.reset is not None
         left = tuple(asked.word(each) for each in told.left if not (paused and not each.remaining and each.reset))
         cost = {names[name]: spent for name, spent in told.cost.items() if name in names}

@@ -69,7 +69,8 @@ class Asked:
 
     def word(self, said: Remaining) -> Remaining:
         """The same word by the limiter's names."""
-        return replace(said, name=self.names[said.name]) if said.name in self.names else said
+        name = self.names.get(said.name, said.name)
+        return said if name == said.name else replace(said, name=name)
 
 
 @dataclass(frozen=True, slots=True)

@@ -110,6 +110,7 @@ def _span(seconds: float) -> str:
 
 def _as_json(profile: Profile, tiers: list[Tier], seats: int) -> dict[str, Any]:
     told = asdict(profile) | {"batch": profile.batch_records}
+    del told["spoken"]  # the same again
     told["tiers"] = {
         tier.name: asdict(tier)
         | {"limits": [asdict(entry) | {"amount": entry.allowed(seats)} for entry in tier.limits]}

@@ -128,7 +128,9 @@ def remaining(headers: Mapping[str, str], wall: int) -> tuple[Remaining, ...]:
 
 def whole(text: str | None) -> int | None:
     """A header's whole number; of a list (`100, 100;w=10`) the first."""
-    first = re.split(r"[,;]", text or "", maxsplit=1)[0].strip()
+    if text is None:
+        return None
+    first = text if text.isdecimal() else re.split(r"[,;]", text, maxsplit=1)[0].strip()
     return int(first) if _WHOLE.fullmatch(first) else None
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from typing import Any, Literal
 
@@ -313,11 +313,13 @@ class Profile:
     origin: str = ""
     shadows: bool = False
 
-    @property
-    def spoken(self) -> tuple[Usage, ...]:
-        """Where replies say what was used: by `usage` and by the header dialect."""
+    spoken: tuple[Usage, ...] = field(default=(), init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        """`spoken`: where replies say what was used, by `usage` and by the header dialect."""
         fields: Iterable[Mapping[str, Any]] = DIALECTS[self.header_dialect]
-        return (*self.usage, *(Usage(limit=self.header_limit, **each) for each in fields))
+        spoken = (*self.usage, *(Usage(limit=self.header_limit, **each) for each in fields))
+        object.__setattr__(self, "spoken", spoken)
 
     def tier(self, name: str | None) -> Tier:
         """A tier by name (None: the default); UsageError names the nearest."""
@@ -339,9 +341,12 @@ class Profile:
 
     def route(self, path: str, method: str = "", tier: str | None = None) -> frozenset[str]:
         """The names of the limits that a call counts against; without routes, all of them."""
-        found = self.routed(method, path, tier)
-        if found is not None:
-            return found.limits
+        return self.counted(self.routed(method, path, tier))
+
+    def counted(self, route: Route | None) -> frozenset[str]:
+        """The names of the limits that calls of a route count against."""
+        if route is not None:
+            return route.limits
         if self.routes:
             return frozenset()
         return frozenset(entry.name for tier in self.tiers.values() for entry in tier.limits)
