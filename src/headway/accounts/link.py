@@ -31,7 +31,7 @@ from headway.errors import CredentialsError, PermitTimeout, PlatformError, Trans
 from headway.events import CallFailed, CallFinished, CallStarted, Event, Note, Observer
 from headway.limiter.limiter import Limiter
 from headway.limiter.permit import Permit
-from headway.limits.gate import Cost
+from headway.limits.ticket import Cost
 from headway.limits.headers import Remaining, retry_after
 from headway.platforms.connector import Identity
 from headway.transport import Transport

@@ -18,7 +18,7 @@ from headway.clock import Clock
 from headway.events import Event, Note, Waiting
 from headway.limiter.limiter import Limiter
 from headway.limiter.permit import Permit
-from headway.limits.gate import Cost
+from headway.limits.ticket import Cost
 from headway.limits.limits import SECOND
 from headway.limits.status import LimitStatus
 

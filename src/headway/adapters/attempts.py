@@ -21,7 +21,7 @@ from headway.delivery.retry import GiveUp, RetryPolicy
 from headway.errors import UsageError
 from headway.limiter.limiter import Limiter
 from headway.limiter.permit import Permit, lost_without_reply
-from headway.limits.gate import PRIORITIES
+from headway.limits.ticket import PRIORITIES
 from headway.limits.headers import retry_after
 
 __all__ = [

@@ -27,7 +27,7 @@ from headway.delivery.retry import GiveUp, RetryPolicy
 from headway.errors import HeadwayError, RateLimited, Transient, UsageError
 from headway.limiter.limiter import Limiter
 from headway.limiter.permit import Permit, lost_without_reply
-from headway.limits.gate import PRIORITIES
+from headway.limits.ticket import PRIORITIES
 from headway.pool.books import Books, FileBooks, MemoryBooks
 from headway.pool.model import OUTCOME_UNKNOWN, DeadTask, Entry, PoolReport, waiting_time
 from headway.pool.room import Room

@@ -10,7 +10,7 @@ Rules:
 from __future__ import annotations
 
 from headway.limits.limits import SECOND
-from headway.limits.meters.places import BucketMeter, Meter, WindowMeter
+from headway.limits.meters.meter import Meter
 from headway.limits.meters.quota import QuotaMeter
 from headway.limits.sharing.lots import LotAnswer, LotAsk
 from headway.limits.sharing.places import Answer, Ask, Keeping
