@@ -48,7 +48,7 @@ class _Teller:
             observer, event = item
             try:
                 observer(event)
-            except Exception:
+            except Exception:  # noqa: BLE001  # an observer is somebody else's code
                 self._complain(observer)
 
     def _complain(self, observer: Observer) -> None:

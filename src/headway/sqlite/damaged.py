@@ -1,8 +1,8 @@
 """A database file of ours that cannot be read any more: moved aside, never deleted.
 
 Rules:
-* Only what is ours is moved: a file that was used under this name before, or that is named and begins like a database.
-  Another program's file, or a text that was named by mistake, stays where it is.
+* Only what is ours is moved: a file that was used under this name before, or that begins like a database, or at least
+  is named like one and is no text. A text that was named by mistake, or another program's file, stays where it is.
 * Two processes that find the same damage move one file: the second sees that another stands in its place.
 """
 
@@ -37,7 +37,7 @@ def move_aside(path: Path, *, ours: bool) -> Path | None:
     except OSError:
         return None
     try:
-        if not (ours or path.suffix in {".db", ".sqlite", ".sqlite3"} or os.pread(handle, 16, 0) == _MAGIC):
+        if not ours and not _like_a_database(path, os.pread(handle, 4096, 0)):
             return None
         _lock(handle)
         if path.stat().st_ino != os.fstat(handle).st_ino:
@@ -53,6 +53,12 @@ def move_aside(path: Path, *, ours: bool) -> Path | None:
         return aside
     finally:
         os.close(handle)
+
+
+def _like_a_database(path: Path, head: bytes) -> bool:
+    if head.startswith(_MAGIC):
+        return True
+    return path.suffix in {".db", ".sqlite", ".sqlite3"} and any(byte < 9 or byte == 0x7F for byte in head)
 
 
 def _lock(handle: int) -> None:

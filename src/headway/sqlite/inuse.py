@@ -73,7 +73,7 @@ class InUse:
                 continue
             for fd in fds:
                 with suppress(OSError):
-                    if os.readlink(fd) in names:
+                    if str(fd.readlink()) in names:
                         return True
         return False
 

@@ -183,7 +183,7 @@ class Member:
         return self._changed() is None
 
     def _forgotten(self, _reference: object) -> None:
-        self._poller.nudge(self)
+        self._poller.note(self)
 
     def prepare_to_leave(self) -> None:
         """The next request is the last."""
@@ -290,7 +290,7 @@ class Member:
 def _reason(why: str, seconds: float) -> str:
     if why == "gone":
         return (
-            "its shared state was lost, and neither the platform nor a living process can tell what was used: it counts "
+            "its shared state was lost, and neither the platform nor a living process knows what was used: it counts "
             'as used up until the reset (lost="unused" says otherwise)'
         )
     if seconds <= 0:

@@ -71,6 +71,7 @@ class Poller:
         self._starting = threading.Lock()
         self._asking = threading.Lock()
         self._complained: set[str] = set()
+        self._ended = False
 
     def join(self, member: Asking) -> None:
         """Serve a member from now on."""
@@ -79,17 +80,21 @@ class Poller:
 
     def nudge(self, member: Asking) -> None:
         """Look again when to ask for this member."""
-        if not member.nudged:
-            member.nudged = True
-            self._inbox.put(member)
+        self.note(member)
         thread = self._thread
         if thread is None or not thread.is_alive():
             self._start()
 
+    def note(self, member: Asking) -> None:
+        """As `nudge`, for whoever must not start a thread."""
+        if not member.nudged:
+            member.nudged = True
+            self._inbox.put(member)
+
     def _start(self) -> None:
         # Whoever cannot have the lock is told by it that somebody starts the thread: also the garbage collector that
         # runs within this very function.
-        if self._starting.acquire(blocking=False):
+        if not self._ended and self._starting.acquire(blocking=False):
             try:
                 if self._thread is None or not self._thread.is_alive():
                     self._thread = threading.Thread(target=self._run, name="headway-poller", daemon=True)
@@ -110,7 +115,8 @@ class Poller:
                 self._asking.release()
 
     def close(self) -> None:
-        """Every member leaves, in one request."""
+        """Every member leaves, in one request, and nobody asks any more: the interpreter ends."""
+        self._ended = True
         self.leave(list(self._members.values()))
 
     # -- the thread
@@ -119,7 +125,7 @@ class Poller:
         while True:
             try:
                 self._round()
-            except Exception as error:
+            except Exception as error:  # noqa: BLE001  # whatever it is, others wait for this thread
                 self._complain(error)
                 time.sleep(0.05)
 
@@ -206,7 +212,7 @@ class Poller:
         for member, when, requests in asked:
             try:
                 member.apply(answers[at : at + len(requests)], when)
-            except Exception as error:  # its limiter's trouble is not the others'
+            except Exception as error:  # noqa: BLE001  # its limiter's trouble is not the others'
                 self._complain(error)
             at += len(requests)
 

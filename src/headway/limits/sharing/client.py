@@ -26,10 +26,10 @@ class PlacesHolder:
     """One meter whose places are lent."""
 
     __slots__ = (
-        "_adopted", "_aside", "_asked", "_blocked", "_cap", "_epoch", "_fresh", "_hungry", "_next", "_number", "_opened",
-        "_pause_until", "_paused_said", "_per", "_probe", "_probe_settled", "_probed_said", "_retry", "_ripe_at", "_said", "_seq",
-        "_target", "_ttl", "_wanted", "cold", "holder", "leaving", "linger", "meter", "opens_at", "recovering", "single",
-        "stricter", "why",
+        "_adopted", "_aside", "_asked", "_blocked", "_cap", "_epoch", "_fresh", "_hungry", "_next", "_number",
+        "_opened", "_pause_until", "_paused_said", "_per", "_probe", "_probe_settled", "_probed_said", "_retry",
+        "_ripe_at", "_said", "_seq", "_target", "_ttl", "_wanted", "cold", "holder", "leaving", "linger",
+        "meter", "opens_at", "recovering", "single", "stricter", "why",
     )  # fmt: skip
 
     def __init__(self, meter: Meter, holder: str, *, linger: int, ttl: int, fresh: bool = False) -> None:

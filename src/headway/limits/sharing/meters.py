@@ -11,8 +11,8 @@ from headway.limits.meters.places import BucketMeter, Meter, WindowMeter
 from headway.limits.meters.quota import QuotaMeter
 
 __all__ = [
-    "believe_store", "forget", "held", "in_lots", "lend", "places", "roll", "rule", "say_opens", "shareable", "stricten",
-    "surrender", "turnaround", "used",
+    "believe_store", "forget", "held", "in_lots", "lend", "places", "roll", "rule", "say_opens", "shareable",
+    "stricten", "surrender", "turnaround", "used",
 ]  # fmt: skip
 
 

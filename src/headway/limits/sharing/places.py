@@ -308,6 +308,7 @@ def _orphaned(pool: Pool, beside: Beside, holder: str, now: int) -> int:
     if known in pool.cool:
         assert known is not None
         pool.cool.remove(known)
+        pool.orphans_until = max((at for at, _ in beside.orphans.values()), default=0)
         return known[1]
     places = beside.holders[holder][1]
     if known is None and places > 0:
