@@ -51,6 +51,7 @@ class SQLiteBackend:
         self._inode: tuple[int, int] | None = None
         self._in_use = InUse(self._path)
         self._moved = False  # its state was lost, whoever lives
+        self._emptied = False
         self._notices: list[str] = []
         self._boot = _boot_id()
         self._lock = threading.Lock()
@@ -132,6 +133,8 @@ class SQLiteBackend:
             self._forget()  # the file was replaced under us
         if self._connection is None:
             patience = max(0.05, until - time.monotonic())
+            # A file with something in it, but without a clock, that was in use before: what was in it is gone.
+            self._emptied = self._in_use.known and self._path.exists() and self._path.stat().st_size > 0
             self._connection = open_database(self._path, _SCHEMA, busy_timeout=patience)
             self._inode = _inode(self._path)
         return self._connection
@@ -151,7 +154,7 @@ class SQLiteBackend:
         row = connection.execute("SELECT boot, monotonic, wall, now, suspect FROM clock WHERE id = 1").fetchone()
         if row is None:
             now = 1
-            lost_at = now if self._moved or self._in_use.by_anybody() else 0
+            lost_at = now if self._moved or self._emptied or self._in_use.by_anybody() else 0
         else:
             boot, then, wall_then, now, lost_at = row
             now += max(0, monotonic - then if boot == self._boot else wall - wall_then)
