@@ -30,7 +30,6 @@ from headway.sqlite.opening import Schema, immediate, open_database
 __all__ = ["SQLiteBackend"]
 
 _SCHEMA = Schema("limiter state", files("headway.limiter.state") / "migrations", 0x48574C53)
-_FEW = 500  # parameters of one statement
 
 _log = logging.getLogger("headway")
 
@@ -112,12 +111,10 @@ class SQLiteBackend:
         connection.execute(f"PRAGMA busy_timeout={max(1, int((until - time.monotonic()) * 1000))}")
         with immediate(connection):
             now, wall, lost_at = self._now(connection)
-            wanted = list(dict.fromkeys(keys(requests)))
-            bodies: dict[str, str | None] = dict.fromkeys(wanted)
-            for at in range(0, len(wanted), _FEW):
-                some = wanted[at : at + _FEW]
-                marks = ",".join("?" * len(some))
-                bodies.update(connection.execute(f"SELECT key, body FROM pools WHERE key IN ({marks})", some))  # noqa: S608
+            bodies: dict[str, str | None] = {}
+            for key in keys(requests):
+                row = connection.execute("SELECT body FROM pools WHERE key = ?", (key,)).fetchone()
+                bodies[key] = None if row is None else row[0]
             written, answers = exchange(
                 bodies, requests, now, wall, new_epoch=secrets.token_hex(8), dead=_Dead(), lost_at=lost_at
             )

@@ -19,6 +19,8 @@ __all__ = ["AnyAnswer", "Request", "beside", "exchange", "keys"]
 
 _T = TypeVar("_T")
 
+_encoded = json.JSONEncoder(separators=(",", ":")).encode
+
 AnyAnswer = Answer | LotAnswer | LearnedAnswer
 
 
@@ -65,7 +67,7 @@ def exchange(
         answer, changed = _one(at, request, now, wall, new_epoch, dead, lost_at)
         answers.append(answer)
         for key, body in changed.items():
-            at[key] = written[key] = json.dumps(body, separators=(",", ":"))
+            at[key] = written[key] = _encoded(body)
     return written, answers
 
 
