@@ -124,7 +124,7 @@ class Simulation:
         now, wall = self.now, EPOCH + self.now
         if self.headers:
             word = Remaining("window", self.platform.amount, max(0, left), self.claims or self.platform.per)
-            self.said += learn(self.gate.gate, ticket, [word], now).refuted
+            self.said += learn(self.gate.gate, ticket, [word], now, wall).refuted
         sent = ticket.granted
         if good:
             self.accepted.append(now)

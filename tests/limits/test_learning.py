@@ -135,7 +135,7 @@ def test_headers_lower_a_limit_but_never_raise_it_and_tell_of_others():
     now = SECOND
     ticket = gate.try_take(now, EPOCH)
     said = remaining(hubspot((100, 60), (250_000, 215_000)), EPOCH)
-    heard = learn(gate.gate, ticket, said, now).counted
+    heard = learn(gate.gate, ticket, said, now, EPOCH).counted
     assert heard == {"window": 40, "daily": 35_000}
     assert gate.meters["window"].cap == 61, "others hold 39 of 100"
     daily = gate.meters["daily"]

@@ -40,6 +40,7 @@ from headway.platforms.recognition import body_tells, rejection_of
 
 if TYPE_CHECKING:
     from headway.accounts.reporting import Reporter
+from headway.urls import open_url
 
 __all__ = ["Account", "Destination"]
 
@@ -68,6 +69,7 @@ class Account(Doors):
         pacing: str | None = None,
         timeout: float = 30.0,
         seats: int = 0,
+        fresh: bool = False,
     ) -> None:
         self.platform = config.platform
         self.profile = catalog_reader.load(config.platform)
@@ -84,6 +86,8 @@ class Account(Doors):
         self.credential = credential_hash(credentials.secret)
         self.tokens = Tokens(credentials)
         self.state = default_state() if state is None else str(state)
+        open_url(self.state, "state")  # refused here, not at the first call
+        self.fresh = fresh
         self.pacing = pacing or self.tier.pacing
         self._lock = threading.Lock()
         self._preparing = threading.Lock()
@@ -151,6 +155,7 @@ class Account(Doors):
                     reserve=self.config.reserve,
                     pacing=self.pacing,
                     linger=max(30.0, self.timeout),
+                    fresh=self.fresh,
                     observer=self._tell,
                 )
             return self._limiter

@@ -23,6 +23,7 @@ from headway.delivery.records import Reply
 from headway.errors import HeadwayError
 from headway.limits.headers import retry_after
 from headway.platforms.connector import Identity
+from headway.urls import open_url
 
 if TYPE_CHECKING:
     from headway.accounts.account import Account
@@ -101,7 +102,7 @@ def _send(request: urllib.request.Request) -> Reply:
 
 
 def _place(state: str) -> Path:
-    path = Path(state.removeprefix("sqlite:///"))
+    path = open_url(state, "state").path.expanduser()
     return path.with_name(path.name + ".identities.json")
 
 

@@ -33,7 +33,7 @@ from headway.limits.gate import Gate
 from headway.limits.headers import Remaining, date_ns, remaining
 from headway.limits.learning import Learned, Pause, Rejections, learn
 from headway.limits.limits import SECOND, Limit, nanoseconds
-from headway.limits.meters.meter import EVENT, Meter
+from headway.limits.meters.meter import EVENT, FOREVER, Meter
 from headway.limits.status import LimitStatus, status_of
 from headway.limits.ticket import HANDED, IN_FLIGHT, NEW, OVER, PRIORITIES, WAITING, Cost
 
@@ -117,13 +117,13 @@ class Limiter:
         gate = self._gate
         if (
             cost.__class__ is not int
-            or not 0 < cost <= gate.most  # type: ignore[operator]  # an int, as was just found
+            or not 0 < cost <= gate.most
             or limits is not None
             or timeout is not None
             or priority != "bulk"
         ):
             return self._special(cost, priority, timeout, limits)
-        return Permit(self, gate.all, cost)  # type: ignore[arg-type]  # as above
+        return Permit(self, gate.all, cost)
 
     def acquire(
         self,
@@ -440,7 +440,7 @@ class Limiter:
                 self._busy = False
         if not usual and gate.active:
             self._changed(permit)
-        if self._member is not None:
+        if self._member is not None and self._member.keen:
             self._member_settled(permit)
 
     def _member_settled(self, permit: Permit) -> None:
@@ -474,7 +474,7 @@ class Limiter:
             if status < 400:
                 self._rejections.delivered(permit.granted)
             if date is not None:
-                self._gate.clock.platform_says(now, date)
+                self._gate.date(now, date)
 
         self._inside(note)
         self._learn(permit, remaining(lowered, self._clock.wall_ns()))
@@ -484,12 +484,14 @@ class Limiter:
             return
 
         def take_up(now: int) -> Learned:
-            learned = learn(self._gate, permit, said, now)
+            learned = learn(self._gate, permit, said, now, self._clock.wall_ns())
             for window in learned.windows:
                 meter = self._add(window, None)
                 meter.began(now, learned.counted[window.name])
             if self._member is not None and learned.counted:
                 self._member.heard(learned.counted)
+                if learned.news:
+                    self._member.learned()
             return learned
 
         learned = self._inside(take_up)
@@ -581,7 +583,7 @@ class Limiter:
             if self._closed:
                 return
             self._closed = self._shut = True
-            self._gate.look = 0
+            self._gate.pause(FOREVER)
             waiting = self._gate.drop_waiting()
             self._wake = None
         for permit in waiting:
@@ -607,7 +609,7 @@ class Limiter:
         self._alarm = None
         if self._member is None:
             self._forked = self._shut = True
-            self._gate.look = 0
+            self._gate.pause(FOREVER)
         else:
             self._gate.drop_waiting()
             self._member.rejoin(self._lock)

@@ -51,4 +51,6 @@ class WallClock:
 
     def store_says(self, now: int, wall: int) -> None:
         """The wall clock of the shared state, read at `now`."""
-        self._offset, self._doubted, self._stated = wall - now, None, True
+        if not self._stated or self._offset is None or abs(wall - now - self._offset) > SECOND:
+            self._offset = wall - now
+        self._doubted, self._stated = None, True

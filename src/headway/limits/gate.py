@@ -101,6 +101,7 @@ class Gate:
         self.most = min(self.most, meter.amount)
         if meter.sharing == "lots":
             self._calendars = (*self._calendars, meter)
+            meter.turn_by(self.clock)
             self.look = self.next_look = 0
         self._tuples = {}
         if self._lanes is not None:
@@ -164,6 +165,12 @@ class Gate:
         quiet = not self.active and now >= self.paused_until
         self.look = self.next_look if quiet else 0
         return quiet
+
+    def date(self, now: int, date: int) -> None:
+        """The platform's Date header: it may settle a doubt about our clock."""
+        self.clock.platform_says(now, date)
+        if self._calendars:
+            self.look = self.next_look = 0
 
     def unsettled(self, meter: Meter) -> None:
         """A belief about this limit, or its figures, changed: look again, for it may have room now or expire."""

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from headway.limits.gate import Gate
 from headway.limits.headers import Remaining
@@ -124,9 +125,10 @@ class Learned:
     windows: list[Window] = field(default_factory=list)
     refuted: list[str] = field(default_factory=list)
     paused: int = 0
+    news: bool = False  # other processes should know
 
 
-def learn(gate: Gate, ticket: Ticket, said: Sequence[Remaining], now: int) -> Learned:
+def learn(gate: Gate, ticket: Ticket, said: Sequence[Remaining], now: int, wall: int) -> Learned:
     """Take up what the reply to the ticket's call says is left of limits."""
     learned = Learned()
     for word in said:
@@ -135,7 +137,10 @@ def learn(gate: Gate, ticket: Ticket, said: Sequence[Remaining], now: int) -> Le
             _unknown(gate, ticket, word, now, learned)
             continue
         learned.counted[meter.name] = max(0, word.limit - word.remaining)
+        before = meter.memory()
         told = meter.hear(word, now, ticket.cost_of(meter), ticket)
+        if meter.memory() != before:
+            meter.learned_at, learned.news = wall, True
         gate.unsettled(meter)
         if told:
             learned.refuted.append(told)
@@ -164,15 +169,16 @@ def _meant(meters: Iterable[Meter], word: Remaining) -> Meter | None:
 
 
 def memories(gate: Gate) -> dict[str, dict[str, int]]:
-    """What replies taught of each limit that the next process should know, as plain numbers."""
-    found = {meter.name: meter.memory() for meter in gate.all}
-    return {name: said for name, said in found.items() if said}
+    """What replies taught of each limit that the next process should know, as plain numbers; `at`: when (wall, ns)."""
+    found = {meter.name: (meter.memory(), meter.learned_at) for meter in gate.all}
+    return {name: {**said, "at": at} for name, (said, at) in found.items() if said}
 
 
-def recall(gate: Gate, said: Mapping[str, Mapping[str, int]]) -> None:
+def recall(gate: Gate, said: Mapping[str, Mapping[str, Any]]) -> None:
     """Take up what other processes learned of these limits."""
     for name, words in said.items():
         meter = gate.meters.get(name)
         if meter is not None:
             meter.recall(words)
+            meter.learned_at = max(meter.learned_at, int(words.get("at", 0)))
             gate.unsettled(meter)

@@ -124,3 +124,7 @@ class AdaptiveMeter(WindowMeter):
             low, high = low * SECOND // span, high * SECOND // span
         self.search.refused(sent, now, low, high)
         self._apply()
+
+    def forget(self) -> None:
+        self._flying.clear()
+        self._rejected = 0

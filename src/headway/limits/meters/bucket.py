@@ -107,6 +107,16 @@ class BucketMeter(Meter):
             self.spacing = nanoseconds(1 / self._rate)
         return changed
 
+    def stricten(self, amount: int, turnaround: int) -> None:
+        each = max(1.0, (turnaround / max(1, amount) - 1_000) / 1.0005)
+        self._rate = 1e9 / each
+        self.spacing = int(each)
+        self.set_cap(amount)
+
+    def forget(self) -> None:
+        self._level, self._losing, self._lingering = 0.0, [], 0
+        super().forget()
+
     def told_level(self, level: float, now: int) -> None:
         """The server says how full its bucket is: others' calls in it are not in our books."""
         self._drain(now)

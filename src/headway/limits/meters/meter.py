@@ -18,6 +18,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import Protocol
 
+from headway.limits.clock import WallClock
 from headway.limits.headers import Remaining
 
 __all__ = ["EVENT", "FOREVER", "Call", "Meter", "usable"]
@@ -30,9 +31,12 @@ _QUIET_WINDOWS = 10
 class Call(Protocol):
     """What a meter may know of a call that it counted."""
 
-    granted: int
-    sent_at: int
-    refused: bool
+    @property
+    def granted(self) -> int: ...
+    @property
+    def sent_at(self) -> int: ...
+    @property
+    def refused(self) -> bool: ...
 
 
 def usable(amount: int, share: float, reserve: int = 0) -> int:
@@ -44,7 +48,7 @@ class Meter(ABC):
     """One limit's books. `amount`: what the user or the profile says; `cap`: what may be used of it just now."""
 
     __slots__ = (
-        "allowed", "amount", "bit", "bursts", "cap", "crowded", "due", "in_flight", "lanes", "learned", "lease_until",
+        "allowed", "amount", "bit", "bursts", "cap", "crowded", "due", "in_flight", "lanes", "learned", "learned_at", "lease_until",
         "limit", "name", "opens", "opens_at", "paced", "paused_until", "places", "reserve", "share", "shuts",
         "smooth_until", "spacing",
     )  # fmt: skip
@@ -58,7 +62,8 @@ class Meter(ABC):
         self.share = share
         self.reserve = reserve
         self.allowed = self.cap = self.limit = usable(amount, share, reserve)
-        self.learned: int | None = None  # the amount that the platform named
+        self.learned: int | None = None  # the amount that the platform named …
+        self.learned_at = 0  # … or what else it taught, and when (wall)
         self.places: int | None = None
         self.lease_until = FOREVER
         self.opens_at = 0  # when a state that is not open yet lends at the latest; 0 if unknown
@@ -219,12 +224,25 @@ class Meter(ABC):
             self.tidy()
         return self.smooth_until
 
+    def turn_by(self, clock: WallClock) -> None:
+        """This clock is believed for calendars."""
+
     # -- lent places
 
     def lend(self, places: int, until: int) -> None:
         """So many places are lent to us now, usable before `until`."""
         self.places, self.lease_until = places, until
         self.tidy()
+
+    def stricten(self, amount: int, turnaround: int) -> None:
+        """Of all who share the limit the strictest figures hold: so many places, each free so long after a reply."""
+        del turnaround
+        self.set_cap(amount)
+
+    def forget(self) -> None:
+        """After a fork: what is in flight and cooling is the parent's."""
+        self.in_flight = 0
+        self.lend(0, 0)
 
     def held(self, now: int) -> int:
         """Places in flight and cooling."""

@@ -177,3 +177,8 @@ class PlacesMeter(Meter):
             else:
                 self.head += 1
                 count -= 1
+
+    def forget(self) -> None:
+        self.ring, self.head = array("q"), 0
+        self._heap, self.extra = None, 0
+        super().forget()

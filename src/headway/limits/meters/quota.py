@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from heapq import heappop, heappush
 
+from headway.limits.clock import WallClock
 from headway.limits.headers import Remaining
 from headway.limits.limits import SECOND, Quota, nanoseconds
 from headway.limits.meters.meter import EVENT, FOREVER, Call, Meter
@@ -25,7 +26,7 @@ class QuotaMeter(Meter):
     """Calls used in the period; `places`, when lent, is the unused rest of a lot."""
 
     __slots__ = (
-        "_losing", "_offset", "_resumes", "drained", "end", "foreign", "in_zone", "owed", "resets", "skew", "total",
+        "_losing", "_offset", "_resumes", "clock", "drained", "end", "foreign", "in_zone", "owed", "resets", "skew", "total",
         "used",
     )  # fmt: skip
     kind = "quota"
@@ -38,6 +39,7 @@ class QuotaMeter(Meter):
         super().__init__(limit.name, limit.amount, share, reserve)
         self.resets = Resets.parse(str(limit.resets))
         self.skew = nanoseconds(limit.skew)
+        self.clock = WallClock()  # the gate's, once it has the meter
         self.total = 0  # by every holder of a shared state, as last heard
         self.owed = 0  # by us, and counted for the period after the next reset, too
         self.drained = False
@@ -53,6 +55,13 @@ class QuotaMeter(Meter):
         self.shuts = 0 if self.in_zone else FOREVER
 
     # -- the calendar
+
+    def turn_by(self, clock: WallClock) -> None:
+        self.clock = clock
+
+    def reset_at(self, resets: Resets) -> None:
+        """The platform has told when it begins anew; what was used stays used."""
+        self.resets, self.end = resets, 0
 
     def relax(self, now: int, wall: int) -> int:
         self._offset = wall - now
@@ -173,6 +182,10 @@ class QuotaMeter(Meter):
     def lend(self, places: int, until: int) -> None:
         # A lot has no lease: what was lent counts as used from then on.
         super().lend(places, FOREVER)
+
+    def forget(self) -> None:
+        self._losing = []
+        super().forget()
 
     def held(self, now: int) -> int:
         return self.used

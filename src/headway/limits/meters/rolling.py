@@ -71,3 +71,8 @@ class RollingMeter(PlacesMeter):
     def backoff_limit(self, now: int) -> tuple[int, int]:
         wait = min(_ASK_AGAIN, self.per // 24)  # no clock tells when places come free: one call asks now and then
         return wait, wait
+
+    def stricten(self, amount: int, turnaround: int) -> None:
+        self.per += turnaround - self.turnaround
+        self.allowed = amount
+        self.set_cap(amount)

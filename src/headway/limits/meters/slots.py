@@ -112,3 +112,7 @@ class SlotsMeter(PlacesMeter):
     def told_amount(self, amount: int) -> bool:
         del amount  # headers speak of calls in a window
         return False
+
+    def forget(self) -> None:
+        self._ages, self._gone = [], []
+        super().forget()

@@ -222,6 +222,16 @@ class WindowMeter(PlacesMeter):
             self._relax_guard = None if self.guard == usual else (usual, since + _QUIET_WINDOWS * self.per)
         return min(at, self._foreign_until, FOREVER if self._relax_guard is None else self._relax_guard[1])
 
+    def stricten(self, amount: int, turnaround: int) -> None:
+        self.per += turnaround - self.span
+        self.span = turnaround
+        self.allowed = amount
+        self.set_cap(amount)
+
+    def forget(self) -> None:
+        self._bound, self._expired, self.history = None, 0, None
+        super().forget()
+
     def memory(self) -> dict[str, int]:
         found = super().memory()
         if self._relax_guard is not None:
