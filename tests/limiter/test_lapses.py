@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -41,6 +43,23 @@ def start(path: Path, kind: str, threads: int, call: float, seconds: float) -> l
     ]
 
 
+def stop(worker: subprocess.Popen[str], path: Path) -> None:
+    """Stop it at a moment at which it does not write: a file stays locked as long as whoever locked it stands still."""
+    for _ in range(50):
+        worker.send_signal(signal.SIGSTOP)
+        time.sleep(0.05)
+        with closing(sqlite3.connect(path, timeout=1.0, isolation_level=None)) as probe:
+            try:
+                probe.execute("BEGIN IMMEDIATE")
+                probe.execute("ROLLBACK")
+            except sqlite3.OperationalError:
+                worker.send_signal(signal.SIGCONT)
+                time.sleep(0.1)
+            else:
+                return
+    pytest.fail("it writes all the time")
+
+
 def collect(workers: list[subprocess.Popen[str]]) -> list[list[tuple[int, int]]]:
     outputs = [worker.communicate(timeout=90)[0] for worker in workers]
     assert all(worker.returncode == 0 for worker in workers)
@@ -62,7 +81,7 @@ def test_a_stopped_process_keeps_its_calls_in_flight_and_nobody_gets_their_slots
     """L3: 10 at once whoever is stopped; it claims its calls again and goes on."""
     workers = start(tmp_path / "limits.db", "slots", 4, 0.1, 9.0)
     time.sleep(3.0)
-    workers[0].send_signal(signal.SIGSTOP)
+    stop(workers[0], tmp_path / "limits.db")
     stopped = time.monotonic_ns()
     time.sleep(4.0)
     workers[0].send_signal(signal.SIGCONT)

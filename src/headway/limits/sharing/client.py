@@ -26,7 +26,7 @@ class PlacesHolder:
     """One meter whose places are lent."""
 
     __slots__ = (
-        "_adopted", "_aside", "_asked", "_blocked", "_cap", "_epoch", "_fresh", "_hungry", "_next", "_number",
+        "_adopted", "_aside", "_asked", "_blocked", "_cap", "_epoch", "_fresh", "_held", "_hungry", "_next", "_number",
         "_opened", "_pause_until", "_paused_said", "_per", "_probe", "_probe_settled", "_probed_said", "_retry",
         "_ripe_at", "_said", "_seq", "_target", "_ttl", "_wanted", "cold", "holder", "leaving", "linger",
         "meter", "opens_at", "recovering", "single", "stricter", "why",
@@ -50,7 +50,7 @@ class PlacesHolder:
         self._adopted = (self._cap, self._per)
         self._number = 0
         self._epoch, self._seq = "", 0
-        self._said = 0
+        self._said = self._held = 0
         self._aside: list[tuple[int, int, int]] = []
         self._target: int | None = None
         self._blocked = self._hungry = False
@@ -121,10 +121,13 @@ class PlacesHolder:
             keep = min(keep, self._target)
         if places > keep:
             self._put_aside(now, wall, places - keep)
-            places = meters.places(meter)
+            # Those in flight go as they settle, instead of being used again.
+            places = min(meters.places(meter), keep)
+            meters.lend(meter, now, places)
             held = meters.held(meter, now, wall)
         self._blocked = bool(queued) and held + queued > places
         self._asked, self._wanted, self._said = now, want, places
+        self._held = held
         self._number += 1
         self._paused_said, self._probed_said = self._pause_until, self._probe_settled
         return Keeping(self._cap, self._per, self.linger, self._ttl), Ask(
@@ -155,7 +158,8 @@ class PlacesHolder:
         if answer.number != self._number:
             return
         meter = self.meter
-        places = max(0, meters.places(meter) + answer.places - self._said)
+        lent = min(answer.places, max(answer.target, self._said))
+        places = max(0, meters.places(meter) + lent - self._said)
         gained = answer.places > self._said
         meters.lend(meter, now, places, asked + self._ttl * 999 // 1000)
         meter.paused_until = max(meter.paused_until, now + answer.pause if answer.pause else 0)
@@ -184,8 +188,8 @@ class PlacesHolder:
         wait = self._ttl // 3
         if short or places > answer.target:
             wait = self._ttl // 6
-        if answer.hungry and places and not answer.single:
-            wait = self._ttl // 24  # what lies idle here is for others
+        if answer.hungry and not answer.single and (places > self._held or answer.places > answer.target):
+            wait = self._ttl // 24  # what lies idle here, or is too much, is for others
         if short and answer.ripe:
             wait = min(wait, max(_SOONEST, answer.ripe))
         return wait
