@@ -17,9 +17,11 @@ from tests.limits.world import SECOND, most_in_any
 WORKER = """
 import sys, threading, time
 from headway import Concurrency, Limiter, Window
-path, kind, threads, call, at, seconds = sys.argv[1], sys.argv[2], int(sys.argv[3]), *map(float, sys.argv[4:])
+path, kind, threads, call, seconds = sys.argv[1], sys.argv[2], int(sys.argv[3]), *map(float, sys.argv[4:])
 limit = {"window": Window(50, per=2), "slots": Concurrency(10)}[kind]
 limiter = Limiter(limit, state=path, name="shared", fresh=True, linger=60, ttl={"window": 6.0, "slots": 1.0}[kind])
+print("ready", flush=True)
+at = float(sys.stdin.readline())
 out, end = [], at + seconds
 def work():
     while time.monotonic() < end:
@@ -37,10 +39,22 @@ for span in out: print(*span)
 
 
 def start(path: Path, kind: str, threads: int, call: float, seconds: float) -> list[subprocess.Popen[str]]:
-    given = [str(path), kind, str(threads), str(call), str(time.monotonic() + 1.5), str(seconds)]
-    return [
-        subprocess.Popen([sys.executable, "-c", WORKER, *given], stdout=subprocess.PIPE, text=True) for _ in range(4)
+    given = [str(path), kind, str(threads), str(call), str(seconds)]
+    workers = [
+        subprocess.Popen(
+            [sys.executable, "-c", WORKER, *given], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+        for _ in range(4)
     ]
+    for worker in workers:
+        assert worker.stdout is not None
+        assert worker.stdout.readline() == "ready\n"
+    at = time.monotonic() + 0.5
+    for worker in workers:
+        assert worker.stdin is not None
+        worker.stdin.write(f"{at}\n")
+        worker.stdin.flush()
+    return workers
 
 
 def stop(worker: subprocess.Popen[str], path: Path) -> None:
@@ -80,7 +94,7 @@ def test_the_first_window_of_four_fresh_processes_is_used(tmp_path):
 def test_a_stopped_process_keeps_its_calls_in_flight_and_nobody_gets_their_slots(tmp_path):
     """L3: 10 at once whoever is stopped; it claims its calls again and goes on."""
     workers = start(tmp_path / "limits.db", "slots", 4, 0.1, 9.0)
-    time.sleep(3.0)
+    time.sleep(2.0)
     stop(workers[0], tmp_path / "limits.db")
     stopped = time.monotonic_ns()
     time.sleep(4.0)
