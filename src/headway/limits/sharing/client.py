@@ -26,10 +26,10 @@ class PlacesHolder:
     """One meter whose places are lent."""
 
     __slots__ = (
-        "_adopted", "_aside", "_asked", "_blocked", "_cap", "_epoch", "_fresh", "_held", "_hungry", "_next", "_number",
-        "_opened", "_pause_until", "_paused_said", "_per", "_probe", "_probe_settled", "_probed_said", "_retry",
-        "_ripe_at", "_said", "_seq", "_target", "_ttl", "_wanted", "cold", "holder", "leaving", "linger",
-        "meter", "opens_at", "recovering", "single", "stricter", "why",
+        "_adopted", "_aside", "_asked", "_at_ask", "_blocked", "_cap", "_epoch", "_fresh", "_held", "_hungry",
+        "_next", "_number", "_opened", "_pause_until", "_paused_said", "_per", "_probe", "_probe_settled",
+        "_probed_said", "_retry", "_ripe_at", "_said", "_seq", "_target", "_ttl", "_wanted", "cold", "holder",
+        "leaving", "linger", "meter", "opens_at", "recovering", "single", "stricter", "why",
     )  # fmt: skip
 
     def __init__(self, meter: Meter, holder: str, *, linger: int, ttl: int, fresh: bool = False) -> None:
@@ -47,7 +47,7 @@ class PlacesHolder:
         self._fresh = fresh
         self._cap = meter.cap  # as it was before others who share it were stricter, or as learned since
         self._per = meters.turnaround(meter)
-        self._adopted = (self._cap, self._per)
+        self._adopted = self._at_ask = (self._cap, self._per)
         self._number = 0
         self._epoch, self._seq = "", 0
         self._said = self._held = 0
@@ -128,6 +128,7 @@ class PlacesHolder:
         self._blocked = bool(queued) and held + queued > places
         self._asked, self._wanted, self._said = now, want, places
         self._held = held
+        self._at_ask = (meter.cap, meters.turnaround(meter))
         self._number += 1
         self._paused_said, self._probed_said = self._pause_until, self._probe_settled
         return Keeping(self._cap, self._per, self.linger, self._ttl), Ask(
@@ -196,10 +197,14 @@ class PlacesHolder:
 
     def _adopt(self, answer: Answer) -> None:
         """Others share the limit under other figures: the stricter hold."""
-        differs = answer.amount < self._cap or answer.per > self._per
-        if answer.amount != self.meter.cap or answer.per != meters.turnaround(self.meter):
+        now_is = self.meter.cap, meters.turnaround(self.meter)
+        if now_is != self._at_ask:
+            return  # something was learned meanwhile: the next ask says it
+        if (answer.amount, answer.per) != now_is:
             meters.stricten(self.meter, answer.amount, answer.per)
         self._adopted = (self.meter.cap, meters.turnaround(self.meter))
+        # A few per cent are a guard that grew elsewhere, not other figures.
+        differs = answer.amount < self._cap or answer.per > self._per + self._per // 20
         self.stricter = f"{answer.amount} per {answer.per / SECOND:.3g} s" if differs else ""
 
     def failed(self, now: int) -> None:
