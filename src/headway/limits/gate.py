@@ -365,7 +365,9 @@ class Gate:
         for meter in ticket.meters:
             by = costs[meter.name] - ticket.cost_of(meter)
             if by:
-                ticket.set_costs({**{each.name: ticket.cost_of(each) for each in ticket.meters}, meter.name: costs[meter.name]})
+                ticket.set_costs(
+                    {**{each.name: ticket.cost_of(each) for each in ticket.meters}, meter.name: costs[meter.name]}
+                )
                 meter.correct(now, by)
                 self.touched |= meter.bit
 

@@ -25,10 +25,10 @@ class PlacesHolder:
     """One meter whose places are lent."""
 
     __slots__ = (
-        "_adopted", "_aside", "_asked", "_blocked", "_cap", "_epoch", "_fresh", "_hungry", "_next", "_number",
-        "_opened", "_pause_until", "_paused_said", "_per", "_probe", "_probe_settled", "_probed_said", "_retry",
-        "_ripe_at", "_said", "_seq", "_target", "_ttl", "_wanted", "cold", "holder", "leaving", "linger",
-        "meter", "opens_at", "recovering", "single", "stricter", "why",
+        "_adopted", "_aside", "_asked", "_at_ask", "_blocked", "_cap", "_epoch", "_fresh", "_held", "_hungry",
+        "_next", "_number", "_opened", "_pause_until", "_paused_said", "_per", "_probe", "_probe_settled",
+        "_probed_said", "_retry", "_ripe_at", "_said", "_seq", "_target", "_ttl", "_wanted", "cold", "holder",
+        "leaving", "linger", "meter", "opens_at", "recovering", "single", "stricter", "why",
     )  # fmt: skip
 
     def __init__(self, meter: Meter, holder: str, *, linger: int, ttl: int, fresh: bool = False) -> None:
@@ -46,10 +46,10 @@ class PlacesHolder:
         self._fresh = fresh
         self._cap = meter.cap  # as it was before others who share it were stricter, or as learned since
         self._per = meter.turnaround
-        self._adopted = (self._cap, self._per)
+        self._adopted = self._at_ask = (self._cap, self._per)
         self._number = 0
         self._epoch, self._seq = "", 0
-        self._said = 0
+        self._said = self._held = 0
         self._aside: list[tuple[int, int, int]] = []
         self._target: int | None = None
         self._blocked = self._hungry = False
@@ -74,7 +74,7 @@ class PlacesHolder:
         held = meter.held(now)
         if self.single and (self._aside or held > meter.in_flight):
             return max(now, self._asked + _SOONEST)  # it was used: others wait for it
-        places = (meter.places or 0)
+        places = meter.places or 0
         if queued > 0 and held + queued > places and not self._blocked:
             return now
         idle = not queued and not places and not held and not self._aside
@@ -118,17 +118,21 @@ class PlacesHolder:
         self._own_figures()
         if now >= meter.lease_until and (meter.places or 0) > held:
             meter.lend(held, meter.lease_until)  # the lease is over: idle places are no longer ours to claim
-        places = (meter.places or 0)
+        places = meter.places or 0
         want = self._want(held, queued)
         keep = meter.in_flight + (min(queued, max(0, places - held)) if want else 0) if self.single else want
         if not self.single and self._target is not None:
             keep = min(keep, self._target)
         if places > keep:
             self._put_aside(now, places - keep)
-            places = (meter.places or 0)
+            # Those in flight go as they settle, instead of being used again.
+            places = min((meter.places or 0), keep)
+            meter.lend(places, meter.lease_until)
             held = meter.held(now)
         self._blocked = bool(queued) and held + queued > places
         self._asked, self._wanted, self._said = now, want, places
+        self._held = held
+        self._at_ask = (meter.cap, meter.turnaround)
         self._number += 1
         self._paused_said, self._probed_said = self._pause_until, self._probe_settled
         return Keeping(self._cap, self._per, self.linger, self._ttl), Ask(
@@ -159,7 +163,8 @@ class PlacesHolder:
         if answer.number != self._number:
             return
         meter = self.meter
-        places = max(0, (meter.places or 0) + answer.places - self._said)
+        lent = min(answer.places, max(answer.target, self._said))
+        places = max(0, (meter.places or 0) + lent - self._said)
         gained = answer.places > self._said
         meter.lend(places, asked + self._ttl * 999 // 1000)
         if answer.pause:
@@ -189,18 +194,22 @@ class PlacesHolder:
         wait = self._ttl // 3
         if short or places > answer.target:
             wait = self._ttl // 6
-        if answer.hungry and places and not answer.single:
-            wait = self._ttl // 24  # what lies idle here is for others
+        if answer.hungry and not answer.single and (places > self._held or answer.places > answer.target):
+            wait = self._ttl // 24  # what lies idle here, or is too much, is for others
         if short and answer.ripe:
             wait = min(wait, max(_SOONEST, answer.ripe))
         return wait
 
     def _adopt(self, answer: Answer) -> None:
         """Others share the limit under other figures: the stricter hold."""
-        differs = answer.amount < self._cap or answer.per > self._per
-        if answer.amount != self.meter.cap or answer.per != self.meter.turnaround:
+        now_is = self.meter.cap, self.meter.turnaround
+        if now_is != self._at_ask:
+            return  # something was learned meanwhile: the next ask says it
+        if (answer.amount, answer.per) != now_is:
             self.meter.stricten(answer.amount, answer.per)
         self._adopted = (self.meter.cap, self.meter.turnaround)
+        # A few per cent are a guard that grew elsewhere, not other figures.
+        differs = answer.amount < self._cap or answer.per > self._per + self._per // 20
         self.stricter = f"{answer.amount} per {answer.per / SECOND:.3g} s" if differs else ""
 
     def failed(self, now: int) -> None:

@@ -86,7 +86,7 @@ class LotHolder:
         return None if at is None else max(at, self._retry)
 
     def _due(self, now: int, queued: int) -> int | None:
-        places = (self.meter.places or 0)
+        places = self.meter.places or 0
         end, used, owed = self._use()
         if self._pause_until > max(now, self._paused_said) or self._heard_is_news():
             return now
@@ -144,13 +144,13 @@ class LotHolder:
         """The request to send now."""
         meter = self.meter
         end, used, owed = self._use()
-        places = (meter.places or 0)
+        places = meter.places or 0
         since = used - (self._said[1] if self._said[0] == end else 0)
         seconds = max(1.0, (now - self._asked) / SECOND)
         want = 0 if self.leaving else max(queued, int(since / seconds * _LOT_SECONDS), min(10, queued * 10))
         if want < places:
             meter.surrender(now, places - want)
-            places = (meter.places or 0)
+            places = meter.places or 0
         self._number += 1
         self._asked = now
         self._said = (end, used, owed, places)
