@@ -12,61 +12,14 @@ from __future__ import annotations
 
 import asyncio
 import sys
-import threading
 import time
-from collections import deque
 from collections.abc import Callable
 
+from bars import at_least, ended
+from floor import AMOUNT, PER, Skeleton
 from headway import Concurrency, Limiter, Window
 
 COUNT, ROUNDS = 20_000, 7
-AMOUNT, PER = 1_000_000, 0.05
-
-
-class Skeleton:
-    __slots__ = ("amount", "lock", "per", "places")
-
-    def __init__(self) -> None:
-        self.lock = threading.Lock()
-        self.places: deque[int] = deque()
-        self.amount, self.per = AMOUNT, int(PER * 1e9)
-
-    def acquire(self) -> SkeletonPermit:
-        now = time.monotonic_ns()
-        with self.lock:
-            places = self.places
-            while places and places[0] <= now:
-                places.popleft()
-            if len(places) >= self.amount:
-                raise RuntimeError
-        return SkeletonPermit(self)
-
-    async def acquire_async(self) -> SkeletonPermit:
-        return self.acquire()
-
-
-class SkeletonPermit:
-    __slots__ = ("owner",)
-
-    def __init__(self, owner: Skeleton) -> None:
-        self.owner = owner
-
-    def settle(self) -> None:
-        owner = self.owner
-        with owner.lock:
-            owner.places.append(time.monotonic_ns() + owner.per)
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        self.settle()
-
-    async def __aenter__(self):
-        return self
-
-    async def __aexit__(self, *_):
-        self.settle()
 
 
 def plain(limiter) -> Callable[[], None]:
@@ -175,7 +128,7 @@ def peers() -> dict[str, Callable[[], None]]:
     return found
 
 
-def main() -> None:
+def main() -> int:
     cases = {
         "skeleton": plain(Skeleton()),
         "skeleton with": skeleton_block(Skeleton()),
@@ -197,8 +150,7 @@ def main() -> None:
 
     def ratio(what: str, of: str, bar: float) -> None:
         if what in best and of in best:
-            value = best[what] / best[of]
-            print(f"{what} / {of}: {value:.2f} (bar {bar}) {'met' if value >= bar else 'MISSED'}")
+            at_least(f"{what} / {of}", best[what] / best[of], bar)
 
     print()
     ratio("headway", "skeleton", 0.45)
@@ -208,7 +160,8 @@ def main() -> None:
     for peer in ("pyrate-limiter", "limits"):
         ratio("headway", peer, 2.0)
         ratio("headway async", f"{peer} async", 2.0)
+    return ended()
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())
