@@ -35,7 +35,7 @@ def a_long_plan() -> float:
 
 
 def main() -> int:
-    slow = slowness()
+    slow = slowness(time.process_time)
     bare = statistics.median(cpu([sys.executable, "-c", "pass"]) for _ in range(11))
     print(f"a bare interpreter: {bare:.0f} ms")
     cases = ((["-m", "headway", "--help"], "headway --help", 100), (["-c", "import headway"], "import headway", 60))
