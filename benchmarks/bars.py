@@ -5,6 +5,8 @@ A benchmark imports this file, which lies beside it, and ends with `sys.exit(end
 
 from __future__ import annotations
 
+from math import inf
+
 __all__ = ["at_least", "at_most", "ended", "exactly"]
 
 _missed: list[str] = []
@@ -41,6 +43,8 @@ def _said(what: str, value: float, sign: str, bar: float, unit: str, met: bool) 
 
 def _figure(value: float) -> str:
     """As many digits as say something: 36,600; 91.23; 0.013."""
+    if value in {inf, -inf}:
+        return "never ends"
     if value == int(value) or abs(value) >= 1000:
         return f"{value:,.0f}"
     return f"{value:.2f}" if abs(value) >= 1 else f"{value:.3g}"
