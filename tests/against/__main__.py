@@ -3,7 +3,8 @@
 python -m tests.against e222d7f tests/faults [PYTEST ARGUMENTS …]      # as scripts/faults does
 
 A test that breaks there for another reason (an import, a name that did not exist yet) shows nothing about the fault
-that it was written for. Ends with 0 only if every test shows its fault.
+that it was written for. One with parameters shows its fault if one of its cases does and the others pass there. Ends
+with 0 only if every test shows its fault.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import sys
 import tarfile
 import tempfile
 from collections import Counter
+from collections.abc import Iterable
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
@@ -53,6 +55,19 @@ def endings(src: Path, arguments: list[str]) -> dict[str, tuple[str, str]]:
         return found
 
 
+def grouped(tests: Iterable[str]) -> dict[str, list[str]]:
+    """The cases of every test function."""
+    found: dict[str, list[str]] = {}
+    for test in sorted(tests):
+        found.setdefault(test.partition("[")[0], []).append(test)
+    return found
+
+
+def shows_its_fault(there: set[str], here: set[str]) -> bool:
+    """Whether endings there and here are those of a test that finds a fault and nothing else."""
+    return here == {"passed"} and "assertion" in there and there <= {"assertion", "passed"}
+
+
 def main() -> int:
     """Compare, print what is not as it should be, and how many are."""
     if len(sys.argv) < 3:
@@ -61,18 +76,22 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="headway-against-") as folder:
         there = endings(sources_of(commit, Path(folder)), arguments)
     here = endings(ROOT / "src", arguments)
-    good = 0
-    for test in sorted(there | here):
-        before, now = there.get(test, ("not run", "")), here.get(test, ("not run", ""))
-        if (before[0], now[0]) == ("assertion", "passed"):
+    good, functions = 0, grouped(there | here)
+    for function, cases in functions.items():
+        before = {case: there.get(case, ("not run", "")) for case in cases}
+        now = {case: here.get(case, ("not run", "")) for case in cases}
+        if shows_its_fault({ending for ending, _ in before.values()}, {ending for ending, _ in now.values()}):
             good += 1
             continue
-        print(f"{test}\n  at {commit}: {' - '.join(filter(None, before))}\n  here: {' - '.join(filter(None, now))}")
+        print(function)
+        for case in cases:
+            for name, ended in ((f"at {commit}", before[case]), ("here", now[case])):
+                print(f"  {case.removeprefix(function)} {name}: {': '.join(filter(None, ended))}".replace("   ", "  "))
     for name, found in ((f"at {commit}", there), ("here", here)):
         counts = Counter(ending for ending, _ in found.values())
         print(f"{name}: {', '.join(f'{count} {ending}' for ending, count in counts.most_common())}")
-    print(f"{good} of {len(there | here)} tests fail at {commit} by an assertion and pass here")
-    return 0 if good == len(there | here) > 0 else 1
+    print(f"{good} of {len(functions)} tests fail at {commit} by an assertion and pass here")
+    return 0 if good == len(functions) > 0 else 1
 
 
 if __name__ == "__main__":
