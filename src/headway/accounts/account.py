@@ -11,7 +11,9 @@ Rules:
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Mapping, Sequence
+from fnmatch import fnmatchcase
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Literal, Self
@@ -27,16 +29,20 @@ from headway.accounts.logins import Measurement
 from headway.accounts.places import default_state
 from headway.accounts.registry import Identifier, Platform, address, authorization, identifier
 from headway.accounts.registry import platform as platform_named
+from headway.accounts.scopes import Scopes
 from headway.accounts.tokens import Tokens
+from headway.adapters.attempts import Asked, Heard
 from headway.adapters.doors import Doors
 from headway.errors import UsageError
 from headway.events import Event, Observer
 from headway.limiter.limiter import Limiter
+from headway.limits.ticket import Cost
 from headway.limits.limits import Adaptive, Limit
 from headway.platforms import catalog_reader
+from headway.platforms.asking import Request
 from headway.platforms.connector import Connector, Identity
 from headway.platforms.ga4.reports import ReportRequest, ReportTable
-from headway.platforms.recognition import body_tells, rejection_of
+from headway.platforms.profile import LimitEntry
 
 if TYPE_CHECKING:
     from headway.accounts.reporting import Reporter
@@ -73,7 +79,7 @@ class Account(Doors):
     ) -> None:
         self.platform = config.platform
         self.profile = catalog_reader.load(config.platform)
-        self.tier = self.profile.tier(config.tier or None)
+        self.tier = self.profile.seated(config.tier or None, seats)
         self.config = config
         given = (
             config.base_url or credentials.base_url or address(config.platform, credentials) or self.profile.base_url
@@ -95,6 +101,13 @@ class Account(Doors):
         self._reporting: Reporter | None = None
         self.cache = ".headway/records.db"
         self._observers: list[Observer] = []
+        self._scopes = Scopes(
+            self.profile,
+            self.tier,
+            made=lambda entry, name: entry.limit(self.time_zone, self.seats, name),
+            key=self._place_key,
+            searched=(_UNPUBLISHED.name,),
+        )
 
     def __repr__(self) -> str:
         return f"<Account {self.name} at {self.base_url}, tier {self.tier.name}>"
@@ -142,7 +155,7 @@ class Account(Doors):
         with self._lock:
             if self._limiter is None:
                 known = self.identity is not None
-                entries = [entry for entry in self.tier.limits if known or entry.scope == "credential"]
+                entries = [entry for entry in self.tier.limits if self._stands(entry, known=known)]
                 searched = [_UNPUBLISHED] if self.tier.without_limits == "unpublished" else []
                 searched += [_BESIDE] if self.tier.rate_unpublished else []
                 self._limiter = Limiter(
@@ -182,7 +195,9 @@ class Account(Doors):
             limiter = self._limiter
             if limiter is None:
                 return ()
-            added = [entry for entry in self.tier.limits if entry.scope != "credential"]
+            added = [
+                entry for entry in self.tier.limits if self._stands(entry, known=True) and entry.scope != "credential"
+            ]
             for entry in added:
                 limiter.add(entry.limit(self.time_zone, self.seats), self._key(entry.scope, entry.name))
             return tuple(entry.name for entry in added)
@@ -225,10 +240,6 @@ class Account(Doors):
                 self._reporting = Reporter(self, self.cache)
             return self._reporting
 
-    def route(self, path: str) -> frozenset[str]:
-        """The limits that a call to this path counts against, as far as they are known already."""
-        return self.limits_for("POST", "", path)
-
     # -- what adapters ask
 
     def _admission(self) -> Account:
@@ -247,24 +258,18 @@ class Account(Doors):
             if self.identity is None:
                 self.learn(identify(self))
 
-    def limits_for(self, method: str, host: str, path: str) -> frozenset[str]:
-        """The names of the limits that this call counts against."""
-        del host
-        return (self.profile.route(path, method) | {_UNPUBLISHED.name}) & frozenset(self.limiter.limits)
+    def ask(self, method: str, path: str, body: bytes = b"", cost: Cost | None = None) -> Asked:
+        """What a call asks of the limits: those that it counts against, and what it costs of them."""
+        whose = "" if self.identity is None else self.identity.account_id
+        return self._scopes.ask(self.limiter, Request(method, path, body), whose=whose, cost=cost)
 
-    def body_tells(self, status: int) -> bool:
-        """Whether only the body can say if a reply of this status refused the call for its rate."""
-        return body_tells(self.profile, status)
+    def body_tells(self, status: int, path: str = "") -> bool:
+        """Whether the body of a reply of this status to that call says anything of limits."""
+        return self._scopes.body_tells(status, path)
 
-    def refusal(self, status: int, headers: Mapping[str, str], body: bytes) -> str | None:
-        """The limit that refused a call ('' where unknown); None if it was not refused for its rate."""
-        limit = rejection_of(self.profile, status, headers, body)
-        return "" if limit is not None and limit not in self.limiter.limits else limit
-
-    def lockout(self, limit: str) -> float | None:
-        """Seconds for which the platform shuts us out after this limit refused, whatever the reply says."""
-        found = [entry.lockout for entry in self.tier.limits if entry.lockout and limit in {"", entry.name}]
-        return max(found, default=None)
+    def tell(self, asked: Asked, status: int, headers: Mapping[str, str], body: bytes) -> Heard:
+        """What a reply says of the limits that its call asked for."""
+        return self._scopes.tell(asked, status, headers, body, time.time_ns())
 
     def observe(self, observer: Observer) -> None:
         """Tell this observer what the limits do, until `forget`."""
@@ -293,6 +298,21 @@ class Account(Doors):
     def _tell(self, event: Event) -> None:
         for observer in tuple(self._observers):
             observer(event)
+
+    def _stands(self, entry: LimitEntry, *, known: bool) -> bool:
+        """Whether a limit is there from the start: not before we know whose it is, and not one for every endpoint."""
+        if entry.spread:
+            return known and self.identity is not None and bool(entry.resource) and self._is(entry.resource)
+        return known or entry.scope == "credential"
+
+    def _is(self, pattern: str) -> bool:
+        return self.identity is not None and fnmatchcase(self.identity.account_id, pattern)
+
+    def _place_key(self, entry: LimitEntry, place: str, name: str) -> str:
+        """A resource in the path is the same whoever asks; an endpoint, or a channel, is one of the account's."""
+        if entry.scope == "resource" and not entry.parameter:
+            return f"{self.platform}|{_host(self.base_url)}|account:{place}|{entry.name}"
+        return self._key(entry.scope, name)
 
     def _key(self, scope: str, limit: str) -> str:
         who = f"credential:{self.credential}"

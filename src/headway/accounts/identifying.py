@@ -19,9 +19,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from headway.adapters.attempts import taught
 from headway.delivery.records import Reply
 from headway.errors import HeadwayError
-from headway.limits.headers import retry_after
 from headway.platforms.connector import Identity
 from headway.urls import open_url
 
@@ -66,14 +66,12 @@ def _ask(account: Account) -> Identity:
     url = account.base_url + call.path
     request = urllib.request.Request(url, headers=account.headers, method=call.method)  # noqa: S310  # checked http(s)
     for _ in range(2):
-        limits = account.limits_for(call.method, "", call.path)
-        with limiter.permit(priority="interactive", timeout=60.0, limits=limits) as permit:
+        asked = account.ask(call.method, call.path)
+        with limiter.permit(asked.cost, priority="interactive", timeout=60.0, limits=asked.limits) as permit:
             reply = _send(request)
-            permit.observe(reply.status, reply.headers)
-            limit = account.refusal(reply.status, reply.headers, reply.body)
-            if limit is None:
+            heard = account.tell(asked, reply.status, reply.headers, reply.body)
+            if taught(permit, reply.status, reply.headers, heard) is None:
                 break
-            permit.rejected(limit, retry_after(reply.headers, time.time_ns()))
     return account.identifier.read(reply)
 
 
@@ -98,7 +96,13 @@ def _send(request: urllib.request.Request) -> Reply:
     except urllib.error.HTTPError as error:
         with error:
             status, fields, body = error.code, error.headers, error.read(1 << 20)
-    return Reply(status, {name.lower(): value for name, value in fields.items()}, body, time.perf_counter() - started)
+    return Reply(
+        status,
+        {name.lower(): value for name, value in fields.items()},
+        body,
+        time.perf_counter() - started,
+        time.time_ns(),
+    )
 
 
 def _place(state: str) -> Path:
