@@ -74,7 +74,7 @@ class PlacesHolder:
         held = meter.held(now)
         if self.single and (self._aside or held > meter.in_flight):
             return max(now, self._asked + _SOONEST)  # it was used: others wait for it
-        places = (meter.places or 0)
+        places = meter.places or 0
         if queued > 0 and held + queued > places and not self._blocked:
             return now
         idle = not queued and not places and not held and not self._aside
@@ -118,14 +118,14 @@ class PlacesHolder:
         self._own_figures()
         if now >= meter.lease_until and (meter.places or 0) > held:
             meter.lend(held, meter.lease_until)  # the lease is over: idle places are no longer ours to claim
-        places = (meter.places or 0)
+        places = meter.places or 0
         want = self._want(held, queued)
         keep = meter.in_flight + (min(queued, max(0, places - held)) if want else 0) if self.single else want
         if not self.single and self._target is not None:
             keep = min(keep, self._target)
         if places > keep:
             self._put_aside(now, places - keep)
-            places = (meter.places or 0)
+            places = meter.places or 0
             held = meter.held(now)
         self._blocked = bool(queued) and held + queued > places
         self._asked, self._wanted, self._said = now, want, places
@@ -202,6 +202,24 @@ class PlacesHolder:
             self.meter.stricten(answer.amount, answer.per)
         self._adopted = (self.meter.cap, self.meter.turnaround)
         self.stricter = f"{answer.amount} per {answer.per / SECOND:.3g} s" if differs else ""
+
+    def departure(self, now: int) -> tuple[Keeping, Ask] | None:
+        """Its last request, where it goes on under another key; None where the keeper never heard of it.
+
+        What is in flight or cooling goes along, and cools under the old key as if it were lost.
+        """
+        if not self._number:
+            return None
+        held = self.meter.held(now)
+        return Keeping(self._cap, self._per, self.linger, self._ttl), Ask(
+            self.holder, self._number + 1, self._epoch, self._seq, held, held, leave=True
+        )
+
+    def inherit(self, other: PlacesHolder, now: int) -> None:
+        """Tell the keeper what `other`, the same under another key, had heard."""
+        self._opened = other._opened
+        if self.meter.paused_until > now:
+            self.pause(self.meter.paused_until)
 
     def failed(self, now: int) -> None:
         """The keeper did not answer: go on until the lease ends, ask again soon."""

@@ -86,7 +86,7 @@ class LotHolder:
         return None if at is None else max(at, self._retry)
 
     def _due(self, now: int, queued: int) -> int | None:
-        places = (self.meter.places or 0)
+        places = self.meter.places or 0
         end, used, owed = self._use()
         if self._pause_until > max(now, self._paused_said) or self._heard_is_news():
             return now
@@ -144,13 +144,13 @@ class LotHolder:
         """The request to send now."""
         meter = self.meter
         end, used, owed = self._use()
-        places = (meter.places or 0)
+        places = meter.places or 0
         since = used - (self._said[1] if self._said[0] == end else 0)
         seconds = max(1.0, (now - self._asked) / SECOND)
         want = 0 if self.leaving else max(queued, int(since / seconds * _LOT_SECONDS), min(10, queued * 10))
         if want < places:
             meter.surrender(now, places - want)
-            places = (meter.places or 0)
+            places = meter.places or 0
         self._number += 1
         self._asked = now
         self._said = (end, used, owed, places)
@@ -195,6 +195,25 @@ class LotHolder:
         self._cap[1] = meter.cap
         self.stricter = f"{answer.amount} a period" if answer.amount < self._cap[0] else ""
         self._next, self._retry = now + self._ttl // 3, 0
+
+    def departure(self, now: int) -> LotAsk | None:
+        """Its last request, where it goes on under another key; None where the keeper never heard of it."""
+        del now
+        if not self._number:
+            return None
+        end, used, owed = self._use()
+        return LotAsk(
+            self.holder, self._number + 1, self._epoch, self._seq, self.resets, self.meter.skew, end, used, owed,
+            leave=True,
+        )  # fmt: skip
+
+    def inherit(self, other: LotHolder, now: int) -> None:
+        """Tell the keeper what `other`, the same under another key, had heard."""
+        if other._known or other._heard is not None:
+            self.hear(max(self.meter.total, 0 if other._heard is None else other._heard[1]))
+        self._settled = other._settled
+        if self.meter.paused_until > now:
+            self.pause(self.meter.paused_until)
 
     def failed(self, now: int) -> None:
         """The keeper did not answer; what is left of the lot may be used."""
