@@ -2,35 +2,37 @@
 
 Rules:
 * The account's identity is what the platform says it is, never a name of ours or a directory: two names for one
-  portal are one budget. Where the platform has not told yet, the credential's hash stands in.
+  portal are one budget. Until the platform has told, the credential's hash stands in (identity.py).
 * The base URL belongs to the identity: a mock is never the real portal.
 * A limit that the platform counts per app or key hangs on the credential, one that it counts per account on the
-  identity. Calls made before the identity was known are charged to the latter as soon as it is.
+  identity. All of them count from the first call on; what was counted under the stand-in moves over.
 """
 
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Literal, Self
 from urllib.parse import urlsplit
 
+from headway import redact
 from headway.accounts.config import AccountConfig
 from headway.accounts.credentials import (
     Credentials,
     credential_hash,
 )
-from headway.accounts.identifying import identify
+from headway.accounts.identity import Asking, identify, stand_in
 from headway.accounts.logins import Measurement
 from headway.accounts.places import default_state
 from headway.accounts.registry import Identifier, Platform, address, authorization, identifier
 from headway.accounts.registry import platform as platform_named
 from headway.accounts.tokens import Tokens
 from headway.adapters.doors import Doors
-from headway.errors import UsageError
-from headway.events import Event, Observer
+from headway.errors import HeadwayError, UsageError
+from headway.events import Event, Note, Observer
 from headway.limiter.limiter import Limiter
 from headway.limits.limits import Adaptive, Limit
 from headway.platforms import catalog_reader
@@ -45,6 +47,7 @@ from headway.urls import open_url
 __all__ = ["Account", "Destination"]
 
 _UNSET = "UTC"
+_HOUR = 3600.0
 _NO_ADDRESS = {
     "salesforce": "where is the org? set SALESFORCE_INSTANCE_URL=https://NAME.my.salesforce.com, or give --base-url",
     "mailchimp": "the API key does not end in its data centre (…-us6): set the whole key, or give --base-url",
@@ -91,6 +94,7 @@ class Account(Doors):
         self.pacing = pacing or self.tier.pacing
         self._lock = threading.Lock()
         self._preparing = threading.Lock()
+        self._asking = Asking()
         self._limiter: Limiter | None = None
         self._reporting: Reporter | None = None
         self.cache = ".headway/records.db"
@@ -141,8 +145,7 @@ class Account(Doors):
         """The account's limits, shared with every process of this machine; made when first asked for."""
         with self._lock:
             if self._limiter is None:
-                known = self.identity is not None
-                entries = [entry for entry in self.tier.limits if known or entry.scope == "credential"]
+                entries = self.tier.limits
                 searched = [_UNPUBLISHED] if self.tier.without_limits == "unpublished" else []
                 searched += [_BESIDE] if self.tier.rate_unpublished else []
                 self._limiter = Limiter(
@@ -170,22 +173,19 @@ class Account(Doors):
         """All limits of the tier, as they are for this account."""
         return self.tier.limits_for(self.time_zone, self.seats)
 
-    def learn(self, identity: Identity) -> tuple[str, ...]:
-        """The platform said who we are: the limits of the whole account begin to count.
-
-        Returns the names of the limits added just now, to which the calls made before are to be charged.
-        """
+    def learn(self, identity: Identity) -> None:
+        """The platform said whose account it is: what was counted under the stand-in counts for the account now."""
         with self._lock:
             if self.identity is not None:
-                return ()
+                return
             self.identity = identity
             limiter = self._limiter
-            if limiter is None:
-                return ()
-            added = [entry for entry in self.tier.limits if entry.scope != "credential"]
-            for entry in added:
-                limiter.add(entry.limit(self.time_zone, self.seats), self._key(entry.scope, entry.name))
-            return tuple(entry.name for entry in added)
+        if limiter is not None:
+            moving = [entry for entry in self.tier.limits if entry.scope != "credential"]
+            limiter.rekey(
+                [entry.limit(self.time_zone, self.seats) for entry in moving],
+                {entry.name: self._key(entry.scope, entry.name) for entry in moving},
+            )
 
     # -- reports
 
@@ -236,16 +236,36 @@ class Account(Doors):
 
     @property
     def prepared(self) -> bool:
-        """Whether it is known who we are, so that the limits of the whole account count."""
-        return self.identity is not None
+        """Whether there is nothing to find out before the next call.
+
+        Where the platform did not tell whose account this is, there is again after a while.
+        """
+        return self.identity is not None or not self.identifiable or not self._asking.due(time.monotonic())
 
     def prepare(self) -> None:
-        """Find out who we are, before the first call: remembered, or one call to the platform."""
-        if self.identity is not None:
+        """Find out whose account this is, before a call: as remembered, or by one call to the platform.
+
+        A platform that does not tell costs nobody a call: the credential stands in. Only the first attempt is waited
+        for by everybody.
+        """
+        if self.prepared or not self._preparing.acquire(blocking=not self._asking.failures):
             return
-        with self._preparing:
-            if self.identity is None:
+        try:
+            if not self.prepared:
                 self.learn(identify(self))
+        except HeadwayError as error:
+            self._not_told(error)
+        finally:
+            self._preparing.release()
+
+    def _not_told(self, error: HeadwayError) -> None:
+        first = not self._asking.failures
+        self._asking.failed(time.monotonic())
+        if first:
+            self._tell(Note(
+                f"{self.name}: the platform did not say whose account this is ({redact.text(error)}); until it does, "
+                "the limits of the account are counted for this credential alone"
+            ))  # fmt: skip
 
     def limits_for(self, method: str, host: str, path: str) -> frozenset[str]:
         """The names of the limits that this call counts against."""
@@ -264,7 +284,15 @@ class Account(Doors):
     def lockout(self, limit: str) -> float | None:
         """Seconds for which the platform shuts us out after this limit refused, whatever the reply says."""
         found = [entry.lockout for entry in self.tier.limits if entry.lockout and limit in {"", entry.name}]
+        if self.reset_unknown(limit):
+            found.append(_HOUR - time.time() % _HOUR)  # it is midnight somewhere at every full hour
         return max(found, default=None)
+
+    def reset_unknown(self, limit: str) -> bool:
+        """Whether this limit begins anew at the account's midnight, and nobody has told yet when that is."""
+        if self.identity is not None or self.config.time_zone or not self.identifiable:
+            return False
+        return any(entry.name == limit and "{time_zone}" in (entry.resets or "") for entry in self.tier.limits)
 
     def observe(self, observer: Observer) -> None:
         """Tell this observer what the limits do, until `forget`."""
@@ -296,8 +324,9 @@ class Account(Doors):
 
     def _key(self, scope: str, limit: str) -> str:
         who = f"credential:{self.credential}"
-        if scope != "credential" and self.identity is not None:
-            who = f"account:{self.identity.account_id}"
+        if scope != "credential":
+            known = self.identity
+            who = f"account:{stand_in(self.credential) if known is None else known.account_id}"
         return f"{self.platform}|{_host(self.base_url)}|{who}|{limit}"
 
 

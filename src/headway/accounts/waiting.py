@@ -66,6 +66,11 @@ def obstacle(statuses: Iterable[LimitStatus], names: frozenset[str] | None) -> O
     return worst
 
 
+def why(limiter: Limiter, names: frozenset[str] | None) -> Obstacle | None:
+    """What a call that needs these limits waits for now; None if nothing is known to stand in its way."""
+    return obstacle(limiter.snapshot(), names)
+
+
 class PermitQueue:
     """Takes permits for one kind of call."""
 
@@ -115,7 +120,7 @@ class PermitQueue:
         began = self._now()
         said: tuple[str, float] | None = None
         while not asked.done() and not stop.done():
-            found = obstacle(self._limiter.snapshot(), names)
+            found = why(self._limiter, names)
             if found is not None:
                 parked = self._worth(found, self._now() - began)
                 if parked is not None:

@@ -13,6 +13,7 @@ from time import perf_counter
 from headway import redact, sources
 from headway.accounts.account import Account, Destination
 from headway.accounts.config import parse_destination
+from headway.accounts.identity import is_stand_in, stand_in
 from headway.accounts.link import OpenAccount
 from headway.accounts.making import account
 from headway.engine.model import Ended, Ending, Tally
@@ -151,10 +152,8 @@ class Job(ABC):
         self._account = owner
         return owner[address.object_type]
 
-    async def _link(self, stack: AsyncExitStack, store: Store, destination: Destination) -> OpenAccount:
-        link = OpenAccount(
-            destination.account, cache=store, observer=self._driver.tell, wait_for_quota=self._options.wait_for_quota
-        )
+    async def _link(self, stack: AsyncExitStack, destination: Destination) -> OpenAccount:
+        link = OpenAccount(destination.account, observer=self._driver.tell, wait_for_quota=self._options.wait_for_quota)
         return await stack.enter_async_context(link)
 
     async def _rows(
@@ -205,15 +204,18 @@ class Job(ABC):
 
 
 def identity_of(owner: Account) -> dict[str, object]:
-    """The platform's own id of the account, as it is kept with a run."""
+    """The platform's own id of the account, as it is kept with a run; never what stands in for it."""
     return {} if owner.identity is None else {"identity": owner.identity.account_id}
 
 
 def refuse_other_account(run: str, kept: Mapping[str, object], owner: Account) -> None:
     """Raise UsageError if a run's records belong to another account than the credentials are of."""
     wanted = kept.get("identity")
-    if wanted is not None and owner.identity is not None and wanted != owner.identity.account_id:
+    if wanted is None or owner.identity is None:
+        return
+    if wanted not in {owner.identity.account_id, stand_in(owner.credential)}:  # earlier versions kept stand-ins
+        whose = "the account of another token" if is_stand_in(str(wanted)) else f"account {wanted}"
         raise UsageError(
-            f"run {run} sends to account {wanted} of {owner.profile.title}, but these credentials are those of account "
+            f"run {run} sends to {whose} of {owner.profile.title}, but these credentials are those of account "
             f"{owner.identity.account_id}: use the credentials it began with, or start a new run"
         )

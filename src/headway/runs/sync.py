@@ -99,7 +99,7 @@ class Sync(Job):
             connector = self._connector(destination)
             store = open_store(self._store_url, self._durability)
             stack.callback(store.close)
-            link = await self._link(stack, store, destination)
+            link = await self._link(stack, destination)
             rows, schema = await self._rows(link, store, connector, mapping)
             batches = converted(source, rows, limit=options.limit, schema=schema)
             measured = await measure(batches, options.duplicates)
@@ -134,7 +134,7 @@ class Sync(Job):
             store = open_store(self._store_url, self._durability)
             stack.callback(store.close)
             try:
-                link = await self._link(stack, store, destination)
+                link = await self._link(stack, destination)
                 rows, schema = await self._rows(link, store, connector, mapping)
             except PermitTimeout as error:
                 self._run = store.create_run(self._config(source, destination))
