@@ -22,7 +22,7 @@ from headway.limits.ticket import Cost
 from headway.limits.limits import SECOND
 from headway.limits.status import LimitStatus
 
-__all__ = ["Obstacle", "Parked", "PermitQueue", "obstacle"]
+__all__ = ["Obstacle", "Parked", "PermitQueue", "obstacle", "why", "worth_waiting"]
 
 _AT_ONCE = 0.1
 _LOOK = 1.0
@@ -69,6 +69,11 @@ def obstacle(statuses: Iterable[LimitStatus], names: frozenset[str] | None) -> O
 def why(limiter: Limiter, names: frozenset[str] | None) -> Obstacle | None:
     """What a call that needs these limits waits for now; None if nothing is known to stand in its way."""
     return obstacle(limiter.snapshot(), names)
+
+
+def worth_waiting(kind: str, seconds: float, allowed: float) -> bool:
+    """Whether a run waits so long for a limit of this kind, if the user allows so many seconds for quotas."""
+    return seconds <= (allowed if kind == "quota" else max(_PARKED, allowed))
 
 
 class PermitQueue:
@@ -135,12 +140,9 @@ class PermitQueue:
 
     def _worth(self, found: Obstacle, waited: float) -> Parked | None:
         """Why this is not worth waiting for; None if it is."""
-        if found.seconds is None:
+        if found.seconds is None or worth_waiting(found.kind, found.seconds, self._wait_for_quota - waited):
             return None
-        allowed = self._wait_for_quota - waited
         quota = found.kind == "quota"
-        if found.seconds <= (allowed if quota else max(_PARKED, allowed)):
-            return None
         wall = self._clock.wall_ns() / SECOND
         until = datetime.fromtimestamp(wall, UTC) + timedelta(seconds=found.seconds)
         what = "the quota is used up" if quota else "the platform asks for a long pause"

@@ -152,18 +152,22 @@ class Job(ABC):
         self._account = owner
         return owner[address.object_type]
 
-    async def _link(self, stack: AsyncExitStack, destination: Destination) -> OpenAccount:
-        link = OpenAccount(destination.account, observer=self._driver.tell, wait_for_quota=self._options.wait_for_quota)
-        return await stack.enter_async_context(link)
+    def _link(self, destination: Destination) -> OpenAccount:
+        """The destination's account, to be entered: then it is known whose it is."""
+        return OpenAccount(destination.account, observer=self._driver.tell, wait_for_quota=self._options.wait_for_quota)
+
+    def _unchecked(self, connector: Connector, mapping: sources.Mapping) -> Rows:
+        """What turns the source's rows into records without having seen the destination's schema."""
+        return Rows(
+            mapping, self._options.key, connector.normalise_key, clear_blanks=self._options.blank == "clear",
+            key_travels=connector.key_travels, group=connector.group,
+        )  # fmt: skip
 
     async def _rows(
         self, link: OpenAccount, store: Store, connector: Connector, mapping: sources.Mapping
     ) -> tuple[Rows, SchemaCheck | None]:
         """Check columns and key against the schema; what turns the source's rows into records."""
-        rows = Rows(
-            mapping, self._options.key, connector.normalise_key, clear_blanks=self._options.blank == "clear",
-            key_travels=connector.key_travels, group=connector.group,
-        )  # fmt: skip
+        rows = self._unchecked(connector, mapping)
         known = connector.known_schema()
         if known is not None:
             known.check_columns(mapping.columns, connector.key, connector.mode)
@@ -190,14 +194,16 @@ class Job(ABC):
         self._driver.begun()
         return await session.work(link, batches)
 
-    def _paused(self, store: Store, error: PermitTimeout, began: float) -> Report:
+    def _paused(self, store: Store, link: OpenAccount, error: PermitTimeout, began: float) -> Report:
         """The limits leave no call even for the schema: the run waits in the store."""
         reason = redact.text(error)
         until = None if error.earliest is None else datetime.now(UTC) + timedelta(seconds=error.earliest)
+        tally = Tally(requests=link.requests, rate_limited=link.rate_limited)
+        store.count(self._run, requests=tally.requests, rate_limited=tally.rate_limited)
         store.set_state(self._run, "paused", reason)
         self._driver.tell(RunFinished(self._run, "paused", reason))
         ended = Ended(Ending.QUOTA, reason, until)
-        return report(self._run, "paused", 5, store.ledger(self._run), Tally(), ended, perf_counter() - began)
+        return report(self._run, "paused", 5, store.ledger(self._run), tally, ended, perf_counter() - began)
 
     def _note(self, text: str) -> None:
         self._driver.tell(Note(text))

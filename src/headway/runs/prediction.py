@@ -7,22 +7,27 @@ at most `room` of them are in flight; each takes `latency` seconds.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from heapq import heappop, heappush
 
 from headway.limits.gate import Gate, Ticket
-from headway.limits.limits import SECOND, Limit, Quota, nanoseconds
+from headway.limits.limits import SECOND, Limit, nanoseconds
+from headway.limits.meters.places import Meter
 from headway.limits.meters.quota import QuotaMeter
 
-__all__ = ["Prediction", "predict", "quota_of"]
+__all__ = ["Prediction", "predict"]
 
 
 @dataclass(frozen=True, slots=True)
 class Prediction:
-    """Seconds from the first call to the last reply, and the limit that held the calls up longest ('' for none)."""
+    """Seconds from the first call to the last reply, and the limit that held the calls up longest ('' for none).
+
+    `longest`: by limit, the longest that a call had to wait for it at once, in seconds.
+    """
 
     seconds: float
     binding_limit: str
+    longest: Mapping[str, float] = field(default_factory=dict)
 
 
 def predict(
@@ -36,20 +41,30 @@ def predict(
     reserve: int = 0,
     pacing: str | None = None,
     used: Mapping[str, int] | None = None,
+    paused: Mapping[str, float] | None = None,
     opening: int = 0,
 ) -> Prediction:
     """Run the gate for so many calls. `wall` is now in Unix seconds; `used` the calls of each quota used before.
 
-    `opening`: so many calls go one after the other before the rest.
+    `paused`: seconds for which a limit lets nothing pass; `opening`: so many calls go one after the other before the
+    rest.
     """
     gate = Gate(limits, share=share, reserve=reserve, pacing=pacing)
     start = nanoseconds(wall)
     for name, count in (used or {}).items():
-        meter = gate.meters.get(name)
-        if isinstance(meter, QuotaMeter):
-            meter.roll(0, start)
-            meter.foreign = max(0, count)
+        _use(gate.meters[name], count, start)
+    for name, seconds in (paused or {}).items():
+        gate.meters[name].paused_until = nanoseconds(seconds)
     return _Simulation(gate, start, nanoseconds(latency), max(1, room), opening).run(calls)
+
+
+def _use(meter: Meter, count: int, wall: int) -> None:
+    """So many calls of a quota were used before, by anybody."""
+    if isinstance(meter, QuotaMeter):
+        meter.roll(0, wall)
+        meter.foreign = max(0, count)
+    else:  # a rolling quota: what was used of it comes back within its span, nobody knows when
+        meter.cap = max(1, meter.cap - count)
 
 
 class _Simulation:
@@ -60,6 +75,7 @@ class _Simulation:
         self._room = room
         self._opening = opening
         self._waited: dict[str, int] = {}
+        self._longest: dict[str, float] = {}
         self._now = 0
 
     def run(self, calls: int) -> Prediction:
@@ -88,15 +104,12 @@ class _Simulation:
             while flying and flying[0][0] <= self._now:
                 gate.settle(heappop(flying)[2], self._now, self._start + self._now)
         binding = max(self._waited, key=lambda name: self._waited[name], default="")
-        return Prediction(self._now / SECOND, binding)
+        return Prediction(self._now / SECOND, binding, self._longest)
 
     def _note(self, ticket: Ticket, wake: int | None) -> None:
         if wake is None:
             return
         _, name = self._gate.earliest(ticket, self._now, self._start + self._now)
-        self._waited[name] = self._waited.get(name, 0) + max(0, wake - self._now)
-
-
-def quota_of(limits: Iterable[Limit]) -> Quota | None:
-    """The calendar quota among some limits, if there is one."""
-    return next((limit for limit in limits if isinstance(limit, Quota)), None)
+        wait = max(0, wake - self._now)
+        self._waited[name] = self._waited.get(name, 0) + wait
+        self._longest[name] = max(self._longest.get(name, 0.0), wait / SECOND)

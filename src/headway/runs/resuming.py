@@ -60,12 +60,13 @@ class Resumption(Job):
             destination = self._open_destination(stack)
             connector = self._connector(destination)
             session = self._session(store, connector, began)
+            link = self._link(destination)
             try:
-                link = await self._link(stack, destination)
+                await stack.enter_async_context(link)
                 self._same_account(store, run, destination.account)
                 batches = None if run.loaded else await self._rest(stack, store, run, link, connector, session)
             except PermitTimeout as error:
-                return self._paused(store, error, began)
+                return self._paused(store, link, error, began)
             done = await self._go(session, link, batches)
             if store.run(run.id).loaded:
                 self._unspool(run.config.reopen)
@@ -165,7 +166,7 @@ class Replay(Job):
             self._destination = self._destination or config.destination
             destination = self._open_destination(stack)
             connector = self._connector(destination)
-            link = await self._link(stack, destination)
+            link = await stack.enter_async_context(self._link(destination))
             refuse_other_account("of the dead letters", config.options, destination.account)
             config = replace(config, options={**config.options, **identity_of(destination.account)})
             taken = store.replay(config, self._which)
