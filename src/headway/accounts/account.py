@@ -270,7 +270,15 @@ class Account(Doors):
     def limits_for(self, method: str, host: str, path: str) -> frozenset[str]:
         """The names of the limits that this call counts against."""
         del host
-        return (self.profile.route(path, method) | {_UNPUBLISHED.name}) & frozenset(self.limiter.limits)
+        return self.counting(self.profile.route(path, method))
+
+    def counting(self, names: frozenset[str]) -> frozenset[str]:
+        """Of the account's limits those of these names, and whatever the tier knows nothing of.
+
+        That is what is searched for, and what the platform's replies named: it counts every call.
+        """
+        listed = frozenset(entry.name for entry in self.tier.limits)
+        return frozenset(name for name in self.limiter.limits if name in names or name not in listed)
 
     def body_tells(self, status: int) -> bool:
         """Whether only the body can say if a reply of this status refused the call for its rate."""

@@ -256,11 +256,11 @@ class OpenAccount:
     async def _permit(self, limits: frozenset[str], cost: Cost, waited: float) -> Permit:
         """A permit for a call of our own, `waited` for already; raises PermitTimeout where waiting is not worth it."""
         queue = PermitQueue(
-            self.limiter, account=self.name, names=limits, priority="interactive",
+            self.limiter, account=self.name, priority="interactive",
             wait_for_quota=max(0.0, self._wait - waited),
             clock=SystemClock(), tell=self._tell,
         )  # fmt: skip
-        got = await queue.take(asyncio.get_running_loop().create_future(), cost)
+        got = await queue.take(asyncio.get_running_loop().create_future(), cost, limits)
         if isinstance(got, Permit):
             return got
         assert got is not None
@@ -278,7 +278,7 @@ class OpenAccount:
         if call.url:
             return frozenset()
         if call.limits is not None:
-            return call.limits & frozenset(self.limiter.limits)
+            return self.account.counting(call.limits)
         return self.account.limits_for(call.method, "", call.path)
 
     async def send(self, call: Call, permit: Permit, records: int = 0, name: str = "") -> Reply:

@@ -77,14 +77,13 @@ def worth_waiting(kind: str, seconds: float, allowed: float) -> bool:
 
 
 class PermitQueue:
-    """Takes permits for one kind of call."""
+    """Takes permits of one priority."""
 
     def __init__(
         self,
         limiter: Limiter,
         *,
         account: str,
-        names: frozenset[str] | None,
         priority: str,
         wait_for_quota: float,
         clock: Clock,
@@ -92,7 +91,6 @@ class PermitQueue:
     ) -> None:
         self._limiter = limiter
         self._account = account
-        self._names = names
         self._priority = priority
         self._wait_for_quota = wait_for_quota
         self._clock = clock
@@ -101,14 +99,13 @@ class PermitQueue:
     async def take(
         self, stop: asyncio.Future[None], cost: Cost = 1, names: frozenset[str] | None = None
     ) -> Permit | Parked | None:
-        """A permit; why there is none; None when `stop` was set first. `names`: other limits than the usual."""
+        """A permit under these limits (None: all); why there is none; None when `stop` was set first."""
         if stop.done():
             return None
-        wanted = self._names if names is None else names
-        asked = asyncio.ensure_future(self._limiter.acquire_async(cost, priority=self._priority, limits=wanted))
+        asked = asyncio.ensure_future(self._limiter.acquire_async(cost, priority=self._priority, limits=names))
         kept = False
         try:
-            parked = await self._watch(asked, stop, wanted)
+            parked = await self._watch(asked, stop, names)
             if parked is None and asked.done() and not stop.done():
                 kept = True
                 return asked.result()
