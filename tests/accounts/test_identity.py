@@ -272,6 +272,16 @@ async def test_a_run_with_a_token_that_is_refused_ends():
             pass
 
 
+def test_where_nobody_knows_the_address_nobody_is_asked(tmp_path):
+    events: list[object] = []
+    with headway.account("mailchimp", token="a-key-without-a-data-centre") as account:
+        account.observe(events.append)
+        account.prepare()
+        assert account.prepared
+        assert "concurrency" in account.limiter.limits
+    assert not events
+
+
 # -- the day used up
 
 

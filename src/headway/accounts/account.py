@@ -121,7 +121,7 @@ class Account(Doors):
     @property
     def identifiable(self) -> bool:
         """Whether the platform can be asked who we are."""
-        return identifier(self.platform) is not None
+        return bool(self.base_url) and identifier(self.platform) is not None
 
     @property
     def identifier(self) -> Identifier:
