@@ -206,6 +206,18 @@ def test_a_share_alone_is_nothing_that_was_told():
     assert found.used == {"daily": 1000}
 
 
+def test_of_a_quota_that_refused_nothing_is_left_whatever_was_counted():
+    live = [status("window", 100, 90), status("daily", 40_000, 39_000, "quota", paused=600.0)]
+    found = standing(TIER, live, share=1.0, reserve=0)
+    assert found.used == {"daily": 40_000}
+    assert found.paused == {"daily": 600.0}
+
+
+def test_a_pause_of_the_whole_account_uses_up_no_quota():
+    live = [status("window", 100, 90, paused=8.0), status("daily", 40_000, 39_000, "quota", paused=8.0)]
+    assert standing(TIER, live, share=1.0, reserve=0).used == {"daily": 1000}
+
+
 def test_limits_without_an_amount_of_calls_stay_as_they_are():
     limits = (Bucket(2, 40), Adaptive(5.0, 0.5, 200.0), Quota(15_000, per=86_400.0, name="daily"))
     live = [status("bucket", 40, 3, "bucket"), status("adaptive", 5, 5, "adaptive"), status("daily", 9, 4, "quota")]

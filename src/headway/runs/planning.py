@@ -35,7 +35,7 @@ _WORK_SECONDS = 2.5e-3  # of our own per call: claim, build, read, finish
 _JOB_SECONDS = 2.2e-5  # of our own per record that travels in a job: claim, write, read its result, finish
 _OPENING, _JUDGED = 2, 200  # calls that go one after the other, or records of one that suffices: engine/opening.py
 _LATENCY = 0.2  # assumed where no call was made
-_HOUR, _DAY = 3600.0, 86_400.0
+_DAY = 86_400.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,23 +145,27 @@ class Standing:
 def standing(limits: Iterable[Limit], statuses: Iterable[LimitStatus], *, share: float, reserve: int) -> Standing:
     """The limits of a tier as they stand for this account, for a gate with this share and reserve."""
     live = {status.name: status for status in statuses}
-    found: list[Limit] = []
-    used: dict[str, int] = {}
-    for limit in limits:
-        status = live.get(limit.name)
-        if status is None or not isinstance(limit, Window | Quota):
-            found.append(limit)
-            continue
-        quota = isinstance(limit, Quota)
-        rolling = isinstance(limit, Quota) and limit.per is not None
-        mine = usable(limit.amount, share, reserve if quota else 0)
-        if status.amount < mine and not rolling:  # a rolling quota's meter is lowered to what is left of it
-            limit = replace(limit, amount=max(1, round(status.amount / share)))  # noqa: PLW2901
-        if quota:
-            used[limit.name] = max(0, (mine if rolling else status.amount) - status.free)
-        found.append(limit)
     paused = {name: status.paused for name, status in live.items() if status.paused is not None}
-    return Standing(tuple(found), used, paused)
+    account = min(paused.values()) if len(paused) == len(live) > 1 else 0.0
+    known = tuple(_as_told(limit, live.get(limit.name), share, reserve) for limit in limits)
+    used: dict[str, int] = {}
+    for limit in known:
+        if isinstance(limit, Quota) and limit.name in live:
+            # One that is paused by itself refused a call, whatever was counted of it.
+            free = 0 if paused.get(limit.name, 0.0) > account else live[limit.name].free
+            used[limit.name] = max(0, usable(limit.amount, share, reserve) - free)
+    return Standing(known, used, paused)
+
+
+def _as_told(limit: Limit, status: LimitStatus | None, share: float, reserve: int) -> Limit:
+    """A limit with the amount that the platform told, if that is lower."""
+    if status is None or not isinstance(limit, Window | Quota):
+        return limit
+    rolling = isinstance(limit, Quota) and limit.per is not None  # its meter is lowered to what is left of it
+    mine = usable(limit.amount, share, reserve if isinstance(limit, Quota) else 0)
+    if status.amount >= mine or rolling:
+        return limit
+    return replace(limit, amount=max(1, round(status.amount / share)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -225,14 +229,11 @@ def predicted(measured: Measured, delivery: Delivery, now: Standing, names: froz
 
 def _quota(limits: Iterable[Limit], now: Standing, how: Circumstances) -> QuotaLeft | None:
     """Of the quotas among these limits the one of which the least is left."""
-    found = [
-        QuotaLeft(
-            limit.name, _period(limit), limit.amount,
-            0 if now.paused.get(limit.name, 0.0) > _HOUR
-            else max(0, usable(limit.amount, how.share, how.reserve) - now.used.get(limit.name, 0)),
-        )
-        for limit in limits if isinstance(limit, Quota)
-    ]  # fmt: skip
+    found: list[QuotaLeft] = []
+    for limit in limits:
+        if isinstance(limit, Quota):
+            left = usable(limit.amount, how.share, how.reserve) - now.used.get(limit.name, 0)
+            found.append(QuotaLeft(limit.name, _period(limit), limit.amount, max(0, left)))
     return min(found, key=lambda quota: quota.free, default=None)
 
 
