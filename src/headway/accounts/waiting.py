@@ -154,8 +154,8 @@ class PermitQueue:
 
 def _recovering(account: str, seconds: float) -> str:
     return (
-        f"{account}: some calls of the last moments cannot be accounted for (the shared state is new, or a process ended "
-        f"without giving its places back): all places are free in {seconds:.0f} s at the latest"
+        f"{account}: some calls of the last moments cannot be accounted for (the shared state is new, or a process "
+        f"ended without giving its places back): all places are free in {seconds:.0f} s at the latest"
     )
 
 
