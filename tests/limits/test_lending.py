@@ -14,7 +14,7 @@ from headway.limits.sharing.fairness import max_min
 from headway.limits.sharing.places import Answer, Ask, Keeping
 from headway.limits.sharing.quota_client import LotHolder
 from tests.limits.keeper import Keeper
-from tests.limits.world import EPOCH, Desk, SECOND, most_in_any
+from tests.limits.world import EPOCH, SECOND, Desk, most_in_any
 
 TTL = 6 * SECOND
 

@@ -32,8 +32,10 @@ from headway.limiter.timers import Alarm, AsyncWaiter, ThreadWaiter, Waiter, sup
 from headway.limits.gate import Gate
 from headway.limits.headers import Remaining, date_ns, remaining
 from headway.limits.learning import Learned, Pause, Rejections, learn
-from headway.limits.limits import SECOND, Limit, nanoseconds
+from headway.limits.limits import SECOND, Limit, Quota, nanoseconds
 from headway.limits.meters.meter import EVENT, FOREVER, Meter
+from headway.limits.meters.quota import QuotaMeter
+from headway.limits.resets import Resets
 from headway.limits.status import LimitStatus, status_of
 from headway.limits.ticket import HANDED, IN_FLIGHT, NEW, OVER, PRIORITIES, WAITING, Cost
 
@@ -555,6 +557,29 @@ class Limiter:
         if self._member is not None:
             self._member.add(meter, key)
         return meter
+
+    def rekey(self, limits: Iterable[Limit], keys: Mapping[str, str]) -> None:
+        """Share these limits under other keys from now on: the platform has told whose they are.
+
+        What is in flight, cooling and used counts under the new keys, what was heard of them is told there. A calendar
+        quota takes up the reset of its limit here; nothing else of a limit changes.
+        """
+        self._inside(lambda now: self._rekey(tuple(limits), keys, now))
+        self._poll()
+        if self._member is not None:
+            self._member.nudge()
+
+    def _rekey(self, limits: Sequence[Limit], keys: Mapping[str, str], now: int) -> None:
+        for limit in limits:
+            if self._member is not None:
+                self._member.part(limit.name, keys[limit.name], now)
+            meter = self._gate.meters[limit.name]
+            if isinstance(limit, Quota) and isinstance(meter, QuotaMeter):
+                meter.reset_at(Resets.parse(str(limit.resets)))
+        self._gate.look_at(now, self._clock.wall_ns())
+        for limit in limits:
+            if self._member is not None:
+                self._member.rejoin_as(limit.name, keys[limit.name], now)
 
     @property
     def limits(self) -> tuple[str, ...]:

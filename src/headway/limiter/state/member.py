@@ -81,6 +81,8 @@ class Member:
         self._unused = unused
         self._id = process.holder_id()
         self._holders: dict[str, tuple[str, PlacesHolder | LotHolder]] = {}
+        self._asked: list[tuple[str, PlacesHolder | LotHolder]] = []  # in the order of the last requests
+        self._departures: list[Request] = []
         self._answered = threading.Condition(lock)
         self._rounds = 0
         self._extra = 0
@@ -106,6 +108,35 @@ class Member:
         else:
             holder = PlacesHolder(meter, self._id, linger=self._linger, ttl=self._ttl, fresh=self._fresh)
         self._holders[meter.name] = (key or f"{self._name}|{meter.name}", holder)
+
+    def part(self, name: str, key: str, now: int) -> None:
+        """A limit goes by another key from now on: take leave of the old one; the lock is held."""
+        old_key, old = self._holders.get(name, (key, None))
+        if old is None or old_key == key:
+            return
+        if isinstance(old, LotHolder):
+            lots = old.departure(now)
+            if lots is not None:
+                self._departures.append(Request(old_key, old.amount, None, lots))
+        else:
+            places = old.departure(now)
+            if places is not None:
+                self._departures.append(Request(old_key, places[0].amount, *places))
+
+    def rejoin_as(self, name: str, key: str, now: int) -> None:
+        """Join under the other key; the meter keeps what it holds, so that the first request claims it."""
+        old_key, old = self._holders.get(name, (key, None))
+        if old is None or old_key == key:
+            return
+        self.add(old.meter, key)
+        new = self._holders[name][1]
+        if isinstance(new, LotHolder):
+            assert isinstance(old, LotHolder)
+            new.inherit(old, now)
+        else:
+            assert isinstance(old, PlacesHolder)
+            new.inherit(old, now)
+        self._gate.unsettled(old.meter)
 
     # -- called by the limiter
 
@@ -177,6 +208,7 @@ class Member:
         self._answered = threading.Condition(lock)
         self._id = process.holder_id()
         self.nudged, self.planned = False, None
+        self._departures.clear()
         for _, holder in self._holders.values():
             holder.restart(self._id)
         if not self._left:
@@ -214,6 +246,7 @@ class Member:
             now = self._look()
             queued = self._queued()
             asks: list[Request] = []
+            self._asked = [(name, holder) for name, (_, holder) in self._holders.items()]
             for name, (key, holder) in self._holders.items():
                 waiting = queued.get(name, 0)
                 if isinstance(holder, LotHolder):
@@ -224,19 +257,23 @@ class Member:
             if self._to_learn:
                 self._to_learn = False
                 asks.append(Request(f"{self._name}|learned", 0, None, LearnedAsk(memories(self._gate))))
-            return now, asks
+            return now, asks + self._departures
 
     def apply(self, answers: list[AnyAnswer], asked: int) -> None:
         """Use the answers, in the order of the requests."""
         texts: list[str] = []
         with self._lock:
             now = self._clock.monotonic_ns()
-            holders = list(self._holders.items())
             for i, answer in enumerate(answers):
                 if isinstance(answer, LearnedAnswer):
                     recall(self._gate, answer.words)
                     continue
-                name, (_, holder) = holders[i]
+                if i >= len(self._asked):
+                    del self._departures[:1]
+                    continue
+                name, holder = self._asked[i]
+                if self._holders[name][1] is not holder:
+                    continue  # it went by another key meanwhile: the answer is nobody's
                 if isinstance(holder, LotHolder):
                     assert isinstance(answer, LotAnswer)
                     holder.apply(answer, asked, now)

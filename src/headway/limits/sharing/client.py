@@ -212,6 +212,24 @@ class PlacesHolder:
         differs = answer.amount < self._cap or answer.per > self._per + self._per // 20
         self.stricter = f"{answer.amount} per {answer.per / SECOND:.3g} s" if differs else ""
 
+    def departure(self, now: int) -> tuple[Keeping, Ask] | None:
+        """Its last request, where it goes on under another key; None where the keeper never heard of it.
+
+        What is in flight or cooling goes along, and cools under the old key as if it were lost.
+        """
+        if not self._number:
+            return None
+        held = self.meter.held(now)
+        return Keeping(self._cap, self._per, self.linger, self._ttl), Ask(
+            self.holder, self._number + 1, self._epoch, self._seq, held, held, leave=True
+        )
+
+    def inherit(self, other: PlacesHolder, now: int) -> None:
+        """Tell the keeper what `other`, the same under another key, had heard."""
+        self._opened = other._opened
+        if self.meter.paused_until > now:
+            self.pause(self.meter.paused_until)
+
     def failed(self, now: int) -> None:
         """The keeper did not answer: go on until the lease ends, ask again soon."""
         self._next = self._retry = now + self._ttl // 6

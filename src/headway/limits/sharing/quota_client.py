@@ -196,6 +196,25 @@ class LotHolder:
         self.stricter = f"{answer.amount} a period" if answer.amount < self._cap[0] else ""
         self._next, self._retry = now + self._ttl // 3, 0
 
+    def departure(self, now: int) -> LotAsk | None:
+        """Its last request, where it goes on under another key; None where the keeper never heard of it."""
+        del now
+        if not self._number:
+            return None
+        end, used, owed = self._use()
+        return LotAsk(
+            self.holder, self._number + 1, self._epoch, self._seq, self.resets, self.meter.skew, end, used, owed,
+            leave=True,
+        )  # fmt: skip
+
+    def inherit(self, other: LotHolder, now: int) -> None:
+        """Tell the keeper what `other`, the same under another key, had heard."""
+        if other._known or other._heard is not None:
+            self.hear(max(self.meter.total, 0 if other._heard is None else other._heard[1]))
+        self._settled = other._settled
+        if self.meter.paused_until > now:
+            self.pause(self.meter.paused_until)
+
     def failed(self, now: int) -> None:
         """The keeper did not answer; what is left of the lot may be used."""
         self._next = self._retry = now + self._ttl // 6
