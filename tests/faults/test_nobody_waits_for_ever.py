@@ -1,0 +1,483 @@
+"""Faults after which somebody waits for ever, or a place is held by nobody (FAULTS L20, L21).
+
+What ends a service thread, or may stop its process, runs in a process of its own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import threading
+
+import pytest
+
+from headway import Concurrency, Limiter, Quota, TokenBucket, Window
+
+from .support import got, said, within
+
+LIMITS = {
+    "concurrency": "Concurrency(50)",
+    "window": "Window(50, per=0.2)",
+    "all": "Window(50, per=0.2), Quota(10_000_000, resets='00:00 UTC', skew=0), Concurrency(50)",
+    "bucket": "TokenBucket(500, 50)",
+}
+
+
+def waiting_in_a_loop(limiter: Limiter, count: int = 1) -> asyncio.AbstractEventLoop:
+    """A loop in which so many tasks wait for a permit, and which runs no more."""
+    loop = asyncio.new_event_loop()
+
+    async def wait() -> None:
+        async with limiter.permit():
+            pass
+
+    async def main() -> list[asyncio.Task[None]]:
+        tasks = [asyncio.ensure_future(wait()) for _ in range(count)]
+        await asyncio.sleep(0.05)
+        return tasks
+
+    loop.waiters = loop.run_until_complete(main())  # type: ignore[attr-defined]  # so that they stay alive
+    return loop
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("count", [1, 3])
+@pytest.mark.parametrize("limit", [Concurrency(1), Window(1, per=0.2), TokenBucket(5, 1)], ids=lambda each: each.name)
+def test_a_loop_that_was_closed_with_waiters_keeps_no_place(limit, count):
+    """L20: the grant went to the dead waiter, and the next acquire hung."""
+    limiter = Limiter(limit, linger=0.1)
+    held = limiter.acquire()
+    loop = waiting_in_a_loop(limiter, count)
+    loop.close()
+    held.settle()
+    assert got(limiter, 6) is not None, "the place went to a loop that is closed"
+    del loop
+    gc.collect()
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("count", [1, 3])
+def test_a_loop_that_was_stopped_for_good_keeps_no_place(count):
+    """L20: not closed, but it runs no more; its tasks are still there."""
+    limiter = Limiter(Concurrency(1), linger=0.1)
+    held = limiter.acquire()
+    loop = waiting_in_a_loop(limiter, count)
+    held.settle()
+    permit = got(limiter, 8)
+    loop.close()
+    assert permit is not None, "the place waits for a loop that nobody runs"
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_a_loop_that_was_stopped_for_good_stops_no_timer_of_others():
+    """L20: the limiter's timer belonged to the loop that runs no more."""
+    limiter = Limiter(Window(1, per=0.4), linger=0.1)
+    limiter.acquire().settle()
+    loop = waiting_in_a_loop(limiter)
+    permit = got(limiter, 8)
+    loop.close()
+    assert permit is not None, "nobody polls for the thread that waits"
+
+
+INTERRUPTED = """
+    import json, signal, sys, time
+    from headway import *
+
+    class Boom(Exception):
+        pass
+
+    armed = False
+
+    def ring(*_):
+        global armed
+        if armed:
+            armed = False
+            raise Boom
+
+    limiter = Limiter({limits}, linger=0.1)
+    signal.signal(signal.SIGALRM, ring)
+    signal.setitimer(signal.ITIMER_REAL, 0.0005, 0.00037)
+    end = time.monotonic() + 4
+    hits = 0
+    while time.monotonic() < end:
+        try:
+            armed = True
+            for _ in range(50):
+                with limiter.permit(timeout=0.5):
+                    pass
+            armed = False
+        except Boom:
+            hits += 1
+        except TimeoutError:
+            armed = False
+    signal.setitimer(signal.ITIMER_REAL, 0)
+    time.sleep(1.0)
+    held = []
+    while len(held) < 60:
+        permit = limiter.try_acquire()
+        if permit is None:
+            break
+        held.append(permit)
+    status = limiter.snapshot()
+    print(json.dumps({{"hits": hits, "free": len(held), "in_flight": max(each.in_flight for each in status)}}))
+"""
+
+
+@pytest.mark.parametrize("limits", LIMITS.values(), ids=LIMITS)
+def test_exceptions_out_of_signal_handlers_cost_no_place(limits, tmp_path):
+    """L20: 48 of 50 slots were gone after 28,000 interrupts."""
+    found = said(INTERRUPTED.format(limits=limits), tmp_path, seconds=20)
+    assert found["ended"], f"it hangs: {found}"
+    assert found.get("hits", 0) > 100, f"it did not do what it should: {found}"
+    assert found["free"] == 50, f"{found['free']} of 50 places are left after {found['hits']} interrupts"
+    assert found["in_flight"] == 50, f"{found}"
+
+
+IN_A_WAIT = """
+    import json, signal, threading, time
+    from headway import *
+
+    class Boom(Exception):
+        pass
+
+    def ring(*_):
+        raise Boom
+
+    signal.signal(signal.SIGALRM, ring)
+    limiter = Limiter(Concurrency(5), linger=0.1)
+    stop = []
+
+    def use():
+        while not stop:
+            with limiter.permit():
+                time.sleep(0.0005)
+
+    threads = [threading.Thread(target=use, daemon=True) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    hits, end = 0, time.monotonic() + 4
+    while time.monotonic() < end:
+        try:
+            signal.setitimer(signal.ITIMER_REAL, 0.0017)
+            for _ in range(100):
+                limiter.acquire(timeout=1).settle()
+        except Boom:
+            hits += 1
+        except TimeoutError:
+            pass
+        finally:
+            signal.setitimer(signal.ITIMER_REAL, 0)
+    stop.append(True)
+    for thread in threads:
+        thread.join(3)
+    time.sleep(0.8)
+    held = 0
+    keep = []
+    while held < 9:
+        permit = limiter.try_acquire()
+        if permit is None:
+            break
+        keep.append(permit)
+        held += 1
+    print(json.dumps({"hits": hits, "free": held, "hung": sum(thread.is_alive() for thread in threads)}))
+"""
+
+
+def test_an_exception_that_ends_a_wait_gives_the_grant_on(tmp_path):
+    """L20: a soft limit, Ctrl-C in a notebook: the waiter was granted just then."""
+    found = said(IN_A_WAIT, tmp_path, seconds=25)
+    assert found["ended"], f"it hangs: {found}"
+    assert found.get("hits", 0) > 50, f"it did not do what it should: {found}"
+    assert found["hung"] == 0, f"threads wait for ever: {found}"
+    assert found["free"] == 5, f"{found['free']} of 5 slots are left after {found['hits']} interrupts"
+
+
+SIGNAL = """
+    import json, signal, threading, time
+    from headway import *
+
+    class Clock:
+        # The signal comes while the limiter reads its clock, wherever that is.
+        armed = False
+        wall_ns = staticmethod(time.time_ns)
+
+        def monotonic_ns(self):
+            if self.armed and threading.current_thread() is threading.main_thread():
+                self.armed = False
+                signal.raise_signal(signal.SIGUSR1)
+            return time.monotonic_ns()
+
+    told = []
+
+    def ring(*_):
+        begin = time.monotonic()
+        try:
+            permit = {ask}
+            told.append("none" if permit is None else "granted")
+            if permit is not None:
+                permit.settle()
+        except Exception as error:
+            told.append(type(error).__name__)
+        told.append(time.monotonic() - begin)
+
+    clock = Clock()
+    limiter = Limiter({limits}, clock=clock, linger=0.1)
+    signal.signal(signal.SIGUSR1, ring)
+    permit = limiter.acquire(timeout=5)
+    clock.armed = True
+    {inside}
+    print(json.dumps({{"told": told}}))
+"""
+
+
+@pytest.mark.parametrize("ask", ["limiter.acquire(timeout=30)", "limiter.try_acquire()", "limiter.acquire()"])
+@pytest.mark.parametrize(
+    ("limits", "inside"),
+    [
+        ("Window(9, per=60), Concurrency(9)", "permit.settle()"),
+        ("Window(9, per=60), Concurrency(9)", "limiter.acquire(timeout=5).settle()"),
+        ("Quota(9)", "limiter.snapshot()"),
+    ],
+    ids=["settling", "asking", "looking"],
+)
+def test_a_permit_asked_for_in_a_signal_handler_is_refused_at_once(ask, limits, inside, tmp_path):
+    """L21: it deadlocked while its own thread was inside the limiter. Outside of it, it may be granted."""
+    found = said(SIGNAL.format(ask=ask, limits=limits, inside=inside), tmp_path, seconds=8)
+    assert found["ended"], "the handler waits for its own thread"
+    assert len(found.get("told", ())) == 2, f"{found}"
+    answer, seconds = found["told"]
+    assert answer in {"none", "granted", "PermitTimeout", "UsageError"}, f"{answer}"
+    assert seconds < 3, f"refused, but after {seconds:.1f} s"
+
+
+def test_a_wake_up_that_comes_late_cancels_no_newer_timer():
+    """L21: a stale "no wake" of a preempted thread cancelled the loop's timer."""
+
+    class Slow(asyncio.SelectorEventLoop):
+        """What other threads hand over comes a little late, as in a loop that is busy."""
+
+        def call_soon_threadsafe(self, callback, *args, context=None):
+            def later() -> None:
+                self.call_later(0.15, callback, *args)
+
+            return super().call_soon_threadsafe(later, context=context)
+
+    async def main(limiter: Limiter) -> bool:
+        slot = await limiter.acquire_async(limits={"c"})
+        (await limiter.acquire_async(limits={"w"})).settle()
+        first = asyncio.ensure_future(limiter.acquire_async(limits={"c"}))
+        await asyncio.sleep(0.01)
+        thread = threading.Thread(target=slot.settle)
+        thread.start()
+        thread.join()
+        second = asyncio.ensure_future(limiter.acquire_async(limits={"w"}))
+        done, _ = await asyncio.wait([first, second], timeout=6)
+        for task in (first, second):
+            if task in done:
+                task.result().settle()
+            task.cancel()
+        return second in done
+
+    limiter = Limiter(Concurrency(1, name="c"), Window(1, per=0.6, name="w"))
+
+    def run() -> bool:
+        with asyncio.Runner(loop_factory=Slow) as runner:
+            return runner.run(main(limiter))
+
+    ended = within(12, run)
+    assert ended.ended and ended.error is None, f"{ended}"
+    assert ended.value, "the window opened after 0.6 s, and nobody woke who waited for it"
+
+
+CLOSED_BETWEEN = """
+    import asyncio, json, threading, time
+    from headway import *
+
+    class Closing(asyncio.SelectorEventLoop):
+        # Open when it is tested, closed when it is called.
+        gone = False
+
+        def call_soon_threadsafe(self, *args, **named):
+            if self.gone:
+                raise RuntimeError("Event loop is closed")
+            return super().call_soon_threadsafe(*args, **named)
+
+    limiter = Limiter(Window(1, per=0.5), linger=0.1)
+    limiter.acquire().settle()
+    loop = Closing()
+
+    async def wait():
+        return await limiter.acquire_async()
+
+    async def main():
+        task = asyncio.ensure_future(wait())
+        await asyncio.sleep(0.05)
+        return task
+
+    joined = threading.Thread(target=lambda: limiter.acquire(timeout=30).settle(), daemon=True)
+    joined.start()
+    time.sleep(0.1)
+    task = loop.run_until_complete(main())
+    loop.gone = True
+    joined.join(2)
+    time.sleep(1.5)
+    other = Limiter(Window(1, per=0.3))
+    other.acquire().settle()
+    out = {}
+    for name, each in (("other", other), ("same", limiter)):
+        try:
+            each.acquire(timeout=6).settle()
+            out[name] = True
+        except Exception as error:
+            out[name] = f"{type(error).__name__}: {error}"
+    print(json.dumps(out), flush=True)
+    import os
+    os._exit(0)
+"""
+
+
+def test_a_loop_that_closes_while_it_is_called_ends_no_service_thread(tmp_path):
+    """L21: the process-wide timer thread died of it, and nobody in the process was woken any more."""
+    found = said(CLOSED_BETWEEN, tmp_path, seconds=25)
+    assert found["ended"], f"{found}"
+    assert found.get("other") is True, f"another limiter of the process: {found}"
+    assert found.get("same") is True, f"the limiter itself: {found}"
+
+
+RAISING = """
+    import json, os, sys, time
+    from headway import *
+    from pathlib import Path
+
+    def observer(event):
+        raise RuntimeError("an observer of the user's")
+
+    path = Path("limits.db")
+    def shared(**how):
+        return Limiter(Window(5, per=0.3), state=path, name="x", fresh=True, ttl=0.9, linger=0.3, **how)
+
+    one, other = shared(observer=observer), shared()
+    out = {}
+    for limiter in (one, other):
+        limiter.acquire(timeout=5).settle()
+    content = path.read_bytes()
+    for each in Path().glob("limits.db*"):
+        each.unlink()
+    path.mkdir()                      # out of reach: a folder where the file was
+    time.sleep(2.5)
+    path.rmdir()
+    for name, limiter in (("one", one), ("other", other)):
+        try:
+            limiter.acquire(timeout=8).settle()
+            out[name] = True
+        except Exception as error:
+            out[name] = f"{type(error).__name__}: {error}"
+    print(json.dumps(out), flush=True)
+    os._exit(0)
+"""
+
+
+def test_an_observer_that_raises_ends_no_service_thread(tmp_path):
+    """L21: the lender's thread told it of a state out of reach, and died."""
+    found = said(RAISING, tmp_path, seconds=30)
+    assert found["ended"], f"{found}"
+    assert found.get("other") is True, f"a limiter without an observer: {found}"
+    assert found.get("one") is True, f"the limiter with the observer: {found}"
+
+
+def test_an_observer_that_raises_costs_no_permit_and_no_reply():
+    """L21: what it raises came out of `rejected`, and the permit was never settled."""
+
+    def observer(event):
+        raise RuntimeError("an observer of the user's")
+
+    limiter = Limiter(Concurrency(1), linger=60, observer=observer)
+
+    def call():
+        with limiter.permit(timeout=1) as permit:
+            permit.rejected(retry_after=0.1)
+        return "the reply"
+
+    ended = within(8, call)
+    assert ended.value == "the reply", f"{ended}"
+    assert got(limiter, 5) is not None
+
+
+COLLECTED = """
+    import gc, json, os, threading, time
+    from headway import *
+
+    limiter = Limiter(Concurrency(1), linger=0.3)
+
+    class Cycle:
+        pass
+
+    cycle = Cycle()
+    cycle.me, cycle.permit = cycle, limiter.acquire()
+    gc.disable()
+    out = {}
+
+    def wait():
+        try:
+            limiter.acquire(timeout=15).settle()
+            out["dropped"] = True
+        except Exception as error:
+            out["dropped"] = f"{type(error).__name__}: {error}"
+
+    waiter = threading.Thread(target=wait, daemon=True)
+    waiter.start()
+    time.sleep(0.3)
+
+    start = threading.Thread.start
+
+    def collecting(self):
+        # The garbage collector may run anywhere, also while one of our threads is being made.
+        global cycle
+        if self.name.startswith("headway"):
+            cycle = None
+            gc.collect()
+        start(self)
+
+    threading.Thread.start = collecting
+    other = Limiter(Window(1, per=0.3))
+
+    def second():
+        other.acquire().settle()
+        other.acquire(timeout=10).settle()
+        out["other"] = True
+
+    user = threading.Thread(target=second, daemon=True)
+    start(user)
+    user.join(8)
+    cycle = None
+    gc.collect()
+    waiter.join(6)
+    print(json.dumps(out), flush=True)
+    os._exit(0)
+"""
+
+
+def test_the_garbage_collector_may_run_while_a_service_thread_is_made(tmp_path):
+    """L21: a dropped permit asked for the timer thread inside the timer thread's own creation."""
+    found = said(COLLECTED, tmp_path, seconds=25)
+    assert found["ended"], f"{found}"
+    assert found.get("other") is True, f"who wanted the thread hangs: {found}"
+    assert found.get("dropped") is True, f"who waited for the dropped permit: {found}"
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_a_wait_is_as_good_in_one_kind_of_limit_as_in_all():
+    """L20: after a closed loop, every limit of the limiter is whole again."""
+    limiter = Limiter(Window(2, per=0.3), Quota(100, resets="00:00 UTC"), Concurrency(1), linger=0.1)
+    held = limiter.acquire()
+    loop = waiting_in_a_loop(limiter, 2)
+    loop.close()
+    held.settle()
+    first, second = got(limiter, 6), None
+    if first is not None:
+        first.settle()
+        second = got(limiter, 6)
+    status = {each.name: each.in_flight for each in limiter.snapshot()}
+    assert first is not None and second is not None, f"a place is held by nobody: {status}"
+    assert status == {"window": 1, "quota": 1, "concurrency": 1}, f"{status}"
+
