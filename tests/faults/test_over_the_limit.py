@@ -33,37 +33,6 @@ def test_a_bound_that_is_withdrawn_leaves_no_place_counted_down_twice(headway_cl
     assert free <= 5, f"{free} places of 5 are free"
 
 
-def test_a_bound_that_a_header_disproves_leaves_no_place_counted_down_twice():
-    """L1, by the other way that withdraws a bound: the platform's count is below what we must have used."""
-
-    async def main(clock):
-        limiter = Limiter(Window(5, per=1, arrival_bound=0.01), clock=clock)
-        low = {"X-RateLimit-Limit": "5", "X-RateLimit-Remaining": "4"}  # always: as if ours came late
-        slow = []
-        for number in range(60):
-            permit = await permitted(limiter, 10)
-            assert permit is not None, "the window never opened again"
-            permit.sent()
-            clock.advance(0.02)
-            if number in {8, 17}:
-                slow.append(permit)
-            else:
-                permit.observe(200, low)
-                permit.settle()
-            if number == 30:
-                for late in slow:
-                    late.settle()
-        clock.advance(60)
-        held = []
-        for _ in range(20):
-            held += takes(limiter, 20)
-            clock.advance(0.25)
-        return len(held), limiter.snapshot()[0].free
-
-    count, free = virtually(main)
-    assert count <= 5, f"{count} calls in flight of 5 (free: {free})"
-
-
 @pytest.mark.parametrize("lost", [1, 40])
 def test_a_lost_call_whose_linger_spans_the_reset_counts_in_the_new_day(lost):
     """L4: it may be counted on either side, whether or not anybody looked in between."""
