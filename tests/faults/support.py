@@ -24,8 +24,14 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+import requests
+
+import headway
 from headway import Limiter, Permit
 from headway.testing import VirtualClock, run_virtually
+
+GRAPHQL = "/admin/api/2026-07/graphql.json"
+"""Where Shopify takes queries."""
 
 
 @dataclass
@@ -36,6 +42,11 @@ class Outcome:
     error: BaseException | None = None
     ended: bool = True
     seconds: float = 0.0
+
+    @property
+    def fine(self) -> bool:
+        """Whether it came back with a value."""
+        return self.ended and self.error is None
 
     def __str__(self) -> str:
         if not self.ended:
@@ -171,16 +182,16 @@ def said(code: str, folder: Path, *words: str, seconds: float = 25, **more: str)
     return {"ended": ended, "wrote": err[-1500:], **found}
 
 
-def headway(folder: Path, *words: str, seconds: float = 40, **more: str) -> subprocess.CompletedProcess[str]:
+def command(folder: Path, *words: str, seconds: float = 40, **more: str) -> subprocess.CompletedProcess[str]:
     """The command line; exit code -9 if it had to be killed."""
     more.setdefault("HEADWAY_STATE", str(folder / "limits.db"))
     more.setdefault("XDG_CONFIG_HOME", str(folder / "config"))
-    command = [sys.executable, "-m", "headway", *words]
+    line = [sys.executable, "-m", "headway", *words]
     process = subprocess.Popen(
-        command, cwd=folder, env=environment(**more), text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        line, cwd=folder, env=environment(**more), text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE
     )
     _, out, err = end(process, seconds)
-    return subprocess.CompletedProcess(command, process.returncode, out, err)
+    return subprocess.CompletedProcess(line, process.returncode, out, err)
 
 
 def value_of(done: subprocess.CompletedProcess[str]) -> dict[str, Any]:
@@ -208,6 +219,28 @@ def forget_state(path: Path) -> None:
     """Delete a state file with what lies beside it."""
     for each in path.parent.glob(path.name + "*"):
         each.unlink()
+
+
+@contextlib.contextmanager
+def sharing(path: Path, *limits: Any, **how: Any) -> Iterator[Limiter]:
+    """A limiter on that file, with leases as short as tests need them."""
+    with Limiter(*limits, **{"state": path, "name": "x", "ttl": 0.9, "linger": 0.5, "fresh": True, **how}) as limiter:
+        yield limiter
+
+
+def until(seconds: float, true: Callable[[], Any]) -> bool:
+    """Whether it came true in time."""
+    limit = time.monotonic() + seconds
+    while time.monotonic() < limit:
+        if true():
+            return True
+        time.sleep(0.02)
+    return bool(true())
+
+
+def daily(amount: int, left: int) -> dict[str, str]:
+    """HubSpot's word on the day."""
+    return {"X-HubSpot-RateLimit-Daily": str(amount), "X-HubSpot-RateLimit-Daily-Remaining": str(left)}
 
 
 # -- a platform over a socket
@@ -287,7 +320,7 @@ class _Handler(BaseHTTPRequestHandler):
         with contextlib.suppress(OSError):
             self.wfile.write(content)
 
-    do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = _handle
+    do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = _handle  # noqa: N815  # http.server's names
 
     def log_message(self, *_: object) -> None:
         pass
@@ -305,3 +338,16 @@ def platform(answer: Callable[[Asked], Reply]) -> Iterator[Platform]:
         server.shutdown()
         server.server_close()
         thread.join()
+
+
+def session_of(doors: Any, **how: Any) -> requests.Session:
+    """A requests session under these limits."""
+    session = requests.Session()
+    session.mount("http://", doors.adapter(**how))
+    return session
+
+
+def account(name: str, server: Platform, folder: Path, **how: Any) -> headway.Account:
+    """An account of that platform at this address, with a state of its own."""
+    how = {"token": "t", "base_url": server.url, "state": folder / "limits.db", **how}
+    return headway.account(name, **how)

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import math
-import os
 
 import pytest
 
 import headway
 from headway import Concurrency, Limiter, PermitTimeout, Pool, Quota, TokenBucket, UsageError, Window
 
-from .support import headway as command
-from .support import got, outcome, takes, within
+from .support import command, got, outcome, takes, within
 
 NONSENSE = [-8, 0, 1.0, 2.5, "3", True, math.nan, math.inf, [], {"window": -1}, {"window": 1.5}, {"window": "2"}]
 LIMITS = [
@@ -150,7 +148,7 @@ def test_a_wait_without_end_is_a_wait(limits):
     limiter = Limiter(*limits)
     limiter.acquire().settle()
     ended = within(8, lambda: limiter.acquire(timeout=math.inf))
-    assert ended.ended and ended.error is None, f"timeout=inf: {ended}"
+    assert ended.fine, f"timeout=inf: {ended}"
     ended.value.settle()
     assert got(limiter, 5) is not None, "nobody is left in the queue"
 
@@ -161,7 +159,7 @@ def test_a_timeout_that_is_no_number_is_refused_and_loses_no_place(timeout):
     limiter = Limiter(Concurrency(1))
     held = limiter.acquire()
     ended = within(5, lambda: limiter.acquire(timeout=timeout))
-    assert ended.ended and isinstance(ended.error, UsageError), f"timeout={timeout!r}: {ended}"
+    assert isinstance(ended.error, UsageError), f"timeout={timeout!r}: {ended}"
     held.settle()
     assert len(takes(limiter, 5)) == 1, "the place came back"
 
@@ -172,7 +170,7 @@ def test_a_timeout_that_is_over_means_now_or_never(timeout):
     limiter = Limiter(Concurrency(1))
     held = limiter.acquire(timeout=timeout)
     ended = within(5, lambda: limiter.acquire(timeout=timeout))
-    assert ended.ended and isinstance(ended.error, PermitTimeout), f"timeout={timeout!r}: {ended}"
+    assert isinstance(ended.error, PermitTimeout), f"timeout={timeout!r}: {ended}"
     held.settle()
     now = within(5, lambda: limiter.acquire(timeout=timeout))
     assert now.error is None, f"it was free: {now}"
@@ -189,11 +187,11 @@ def test_the_same_timeouts_mean_the_same_in_an_event_loop(timeout):
 
     ended = within(10, lambda: asyncio.run(main()))
     if timeout == math.inf:
-        assert ended.ended and ended.error is None, f"{ended}"
+        assert ended.fine, f"{ended}"
         ended.value.settle()
     else:
         wanted = UsageError if isinstance(timeout, str) or math.isnan(timeout) else PermitTimeout
-        assert ended.ended and isinstance(ended.error, wanted), f"timeout={timeout!r}: {ended}"
+        assert isinstance(ended.error, wanted), f"timeout={timeout!r}: {ended}"
         assert getattr(ended.error, "limit", "") is not None
 
 
@@ -209,7 +207,7 @@ def test_a_state_of_an_unknown_kind_is_refused_and_leaves_no_file(url, tmp_path,
         ended.value.close()
     assert isinstance(ended.error, UsageError), f"state={url!r}: {ended}"
     assert "hunter2" not in str(ended.error), "a password is not repeated"
-    assert os.listdir(tmp_path) == []
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("url", SCHEMES[:4])
@@ -230,7 +228,7 @@ def test_an_unknown_kind_of_state_is_refused_for_an_account_too(url, tmp_path, m
     for use in (named, by_environment):
         ended = outcome(use)
         assert isinstance(ended.error, UsageError), f"{use.__name__}, {url!r}: {ended}"
-        assert os.listdir(tmp_path) == []
+        assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("url", SCHEMES[:5])
@@ -241,7 +239,7 @@ def test_an_unknown_kind_of_store_is_refused_by_a_pool(url, tmp_path, monkeypatc
     if ended.error is None:
         ended = outcome(lambda: ended.value.__enter__())
     assert isinstance(ended.error, UsageError), f"store={url!r}: {ended}"
-    assert os.listdir(tmp_path) == []
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("way", ["option", "environment"])
@@ -257,4 +255,4 @@ def test_the_command_line_refuses_a_state_of_an_unknown_kind(way, tmp_path):
         done = command(tmp_path, *words, seconds=20, HEADWAY_STATE=url, **more)
     assert done.returncode == 2, f"exit {done.returncode}: {done.stderr}"
     assert "hunter2" not in done.stdout + done.stderr
-    assert not [each for each in os.listdir(tmp_path) if each.startswith("postgresql")]
+    assert not list(tmp_path.glob("postgresql*"))

@@ -16,9 +16,23 @@ import headway
 from headway import Adaptive, Concurrency, Limiter, PermitTimeout, Quota, Window
 from headway.mock import MockConfig, serve
 
-from .support import Asked, ExactWindow, Reply, far_reset, got, outcome, permitted, platform, said, takes, virtually, within
-from .support import headway as command
-from .support import value_of
+from .support import (
+    Asked,
+    ExactWindow,
+    Reply,
+    command,
+    daily,
+    far_reset,
+    got,
+    outcome,
+    permitted,
+    platform,
+    said,
+    takes,
+    value_of,
+    virtually,
+    within,
+)
 
 TOKEN = "pat-na1-of-a-fault-test"
 
@@ -67,7 +81,7 @@ async def send_all(clock, limiter, exact, calls, workers, say):
 
 @pytest.mark.parametrize("say", [hubspot, draft], ids=lambda each: each.__name__)
 def test_a_window_that_headers_name_and_the_profile_lacks_is_held_to(say):
-    """L13, issue 10: 50 per 2 s told by headers only, 200 calls: 0 × 429, at most 1.05 of the best time."""
+    """L13, issue 10: 50 per 2 s told by headers only, 200 calls: 0 refusals (429), at most 1.05 of the best time."""
 
     async def main(clock):
         exact = ExactWindow(50, 2.0)
@@ -133,11 +147,6 @@ def test_a_window_that_headers_name_stays_under_what_the_user_set():
 # -- L14
 
 
-def daily(amount: int, left: int) -> dict[str, str]:
-    """HubSpot's word on the day."""
-    return {"X-HubSpot-RateLimit-Daily": str(amount), "X-HubSpot-RateLimit-Daily-Remaining": str(left)}
-
-
 def test_a_daily_amount_that_was_learned_is_known_to_the_next_limiter(tmp_path):
     """L14: daily 200 in every header, 40,000 in the tier: the next one believed 40,000 again."""
     how = {"state": tmp_path / "limits.db", "name": "x", "ttl": 0.9, "linger": 0.5}
@@ -200,7 +209,7 @@ WORKER = """
 
 
 def test_a_daily_quota_of_200_under_a_tier_of_40000_over_three_processes(tmp_path):
-    """L14, issue 10: 0 × 429."""
+    """L14, issue 10: 0 refusals (429)."""
     amount = 200
 
     def answer(asked: Asked) -> Reply:
@@ -264,7 +273,8 @@ def test_a_plan_counts_with_the_daily_amount_that_a_run_learned(contacts, tmp_pa
         assert done.returncode == 0, done.stderr
         plain = run(tmp_path, "plan", contacts(6000), mock.url)
         planned = value_of(run(tmp_path, "plan", contacts(6000), mock.url, "--json"))
-    assert "40,000" not in plain.stdout and "39,9" not in plain.stdout, plain.stdout
+    assert "40,000" not in plain.stdout, plain.stdout
+    assert "39,9" not in plain.stdout, plain.stdout
     assert planned.get("quota_share") is not None, f"{planned}"
     assert planned["quota_share"] >= 1, f"60 calls are {planned['quota_share']:.0%} of a day of 40, says the plan"
 
@@ -350,7 +360,9 @@ def test_places_of_a_stand_in_move_over_to_the_account(tmp_path):
         made = 0
         with headway.call_options(timeout=2):
             while made < most:
-                if isinstance(outcome(lambda: session.get(server.url + "/crm/v3/objects/contacts")).error, PermitTimeout):
+                if isinstance(
+                    outcome(lambda: session.get(server.url + "/crm/v3/objects/contacts")).error, PermitTimeout
+                ):
                     break
                 made += 1
         return made

@@ -8,6 +8,7 @@ import random
 import pytest
 
 from headway import Concurrency, Limiter, PermitTimeout, Quota, TokenBucket, Window
+
 from .support import midnight_in, permitted, takes, virtually
 
 
@@ -61,7 +62,11 @@ def test_fixed_windows_that_tell_what_remains_are_used_to_the_end(way, headers):
                 }
                 if headers == "ratelimit":
                     reset = int(fixed.per - clock.seconds % fixed.per) + 1
-                    said = {"RateLimit-Limit": "100", "RateLimit-Remaining": str(left or 0), "RateLimit-Reset": str(reset)}
+                    said = {
+                        "RateLimit-Limit": "100",
+                        "RateLimit-Remaining": str(left or 0),
+                        "RateLimit-Reset": str(reset),
+                    }
                 if left is None:
                     permit.rejected("window", 1)
                 else:
@@ -81,7 +86,13 @@ def test_fixed_windows_that_tell_what_remains_are_used_to_the_end(way, headers):
 
 @pytest.mark.parametrize(
     "limit",
-    [Concurrency(2), Window(2, per=1), Quota(2, per=0.9), TokenBucket(1, 2), Concurrency(2, longer_than=0.01, margin=0)],
+    [
+        Concurrency(2),
+        Window(2, per=1),
+        Quota(2, per=0.9),
+        TokenBucket(1, 2),
+        Concurrency(2, longer_than=0.01, margin=0),
+    ],
     ids=lambda each: f"{each.name}-{getattr(each, 'longer_than', None)}",
 )
 def test_a_wait_is_not_refused_while_a_call_in_flight_may_end_it_in_time(limit):
@@ -143,7 +154,9 @@ def test_a_head_that_waits_for_midnight_stops_nobody_who_does_not_need_it(amount
         return done
 
     done = virtually(main, midnight_in(40_000))
-    assert done >= 9 * amount, f"{done} calls in 10 s under {amount} a second: a call that waits for midnight is in front"
+    assert done >= 9 * amount, (
+        f"{done} calls in 10 s under {amount} a second: a call that waits for midnight is in front"
+    )
 
 
 def test_it_is_asked_for_and_granted_the_same_way_at_once_too():
@@ -215,7 +228,8 @@ def test_calls_that_the_platform_still_holds_are_waited_for_and_not_asked_after(
 
     refused, accepted = virtually(main)
     assert len(refused) <= 5, f"{len(refused)} refusals, at {refused} s: every linger of 30 s one may ask"
-    assert accepted is not None and accepted <= 260, f"and then calls go on: {accepted}"
+    assert accepted is not None, "calls never go on"
+    assert accepted <= 260, f"they go on after {accepted:.0f} s; the platform was free after 180"
 
 
 def test_many_who_wait_meet_one_refusal_and_not_each_its_own():
