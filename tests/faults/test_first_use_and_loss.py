@@ -12,7 +12,22 @@ from headway import Concurrency, Limiter, PermitTimeout, Quota, Window
 from headway.clock import SystemClock
 from headway.testing import VirtualClock
 
-from .support import busy, end, far_reset, forget_state, got, most_in_any, outcome, said, start, takes, within
+from .support import (
+    busy,
+    daily,
+    end,
+    far_reset,
+    forget_state,
+    got,
+    most_in_any,
+    outcome,
+    said,
+    sharing,
+    start,
+    takes,
+    until,
+    within,
+)
 
 YEAR = 365 * 86_400
 
