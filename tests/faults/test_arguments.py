@@ -16,6 +16,7 @@ NONSENSE = [-8, 0, 1.0, 2.5, "3", True, math.nan, math.inf, [], {"window": -1}, 
 LIMITS = [
     Window(2, per=600), Quota(2, resets="00:00 UTC"), Quota(2, per=86_400), TokenBucket(0.001, 2), Concurrency(2),
 ]  # fmt: skip
+NO_NAMES: list[object] = [[], (), frozenset(), "window", [""], [None], 5]
 SCHEMES = [
     "redis://:hunter2@cache.internal:6379/0", "rediss://cache.internal/0", "postgresql://u:hunter2@db/limits",
     "postgres://db/limits", "mysql://db/limits", "REDIS://cache/0", "http://example.com/limits.db",
@@ -54,19 +55,23 @@ def test_a_cost_that_makes_no_sense_cannot_be_settled_and_costs_no_place(limit, 
     assert len(takes(limiter, 20)) == 2, "the places came back, and no more than there are"
 
 
-@pytest.mark.parametrize("cost", NONSENSE, ids=repr)
-def test_a_cost_that_makes_no_sense_cannot_be_asked_for(cost):
+def unrefused(asks) -> list[str]:
+    """Those of the calls, by name, that did not end in a usage error, and how they ended."""
+    ended = {name: within(10, ask) for name, ask in asks.items()}
+    return [f"{name}: {how}" for name, how in ended.items() if not isinstance(how.error, UsageError)]
+
+
+@pytest.mark.parametrize("way", ["try_acquire", "acquire", "permit"])
+def test_a_cost_that_makes_no_sense_cannot_be_asked_for(way):
     """L7: refused as a usage error by every way of asking, before anything is taken."""
     limiter = Limiter(Window(3, per=600))
-
-    def enter():
-        with limiter.permit(cost, timeout=0):
-            pass
-
-    ways = (lambda: limiter.try_acquire(cost), lambda: limiter.acquire(cost, timeout=0), enter)
-    for number, ask in enumerate(ways):
-        ended = within(10, ask)
-        assert isinstance(ended.error, UsageError), f"way {number}, cost {cost!r}: {ended}"
+    ask = {
+        "try_acquire": limiter.try_acquire,
+        "acquire": lambda cost: limiter.acquire(cost, timeout=0),
+        "permit": lambda cost: limiter.permit(cost, timeout=0).__enter__(),
+    }[way]
+    wrong = unrefused({repr(cost): lambda cost=cost: ask(cost) for cost in NONSENSE})
+    assert not wrong, "; ".join(wrong)
     assert len(takes(limiter, 9)) == 3, "nothing was taken"
 
 
@@ -88,14 +93,11 @@ def test_whole_numbers_of_other_libraries_count_as_what_they_are_or_are_refused(
     assert value > 0 or settled.error is not None
 
 
-@pytest.mark.parametrize("cost", [{"nope": 3}, {"window": 2, "nope": 1}, {"": 2}, {1: 1}, {}], ids=repr)
+@pytest.mark.parametrize("cost", [{"nope": 3}, {"window": 2, "nope": 1}, {"": 2}, {1: 1}], ids=repr)
 def test_a_cost_for_a_limit_that_is_not_there_is_refused(cost):
-    """L7: `cost={"nope": 3}` was silently 1. An empty mapping says nothing: 1 of each, as if not given."""
+    """L7: `cost={"nope": 3}` was silently 1."""
     limiter = Limiter(Window(5, per=600))
     ended = outcome(lambda: limiter.acquire(cost, timeout=0))
-    if cost == {}:
-        assert ended.error is None or isinstance(ended.error, UsageError), f"{ended}"
-        return
     assert isinstance(ended.error, UsageError), f"cost={cost!r}: {ended}"
     assert "nope" in str(ended.error) or "nope" not in cost, f"it does not say which: {ended}"
     assert len(takes(limiter, 9)) == 5
@@ -111,17 +113,18 @@ def test_an_actual_cost_for_a_limit_that_is_not_there_is_refused():
     assert len(takes(limiter, 9)) == 3
 
 
-@pytest.mark.parametrize("names", [[], (), frozenset(), "window", [""], [None], 5], ids=repr)
-def test_a_permit_for_no_limit_at_all_is_refused(names):
+@pytest.mark.parametrize("way", ["try_acquire", "acquire", "permit"])
+def test_a_permit_for_no_limit_at_all_is_refused(way):
     """L7: `limits=[]` granted without limit. A text is not a list of names."""
     limiter = Limiter(Window(2, per=600))
-    for ask in (
-        lambda: limiter.acquire(limits=names, timeout=0),
-        lambda: limiter.try_acquire(limits=names),
-        lambda: limiter.permit(limits=names, timeout=0).__enter__(),
-    ):
-        ended = outcome(ask)
-        assert isinstance(ended.error, UsageError), f"limits={names!r}: {ended}"
+    ask = {
+        "try_acquire": lambda names: limiter.try_acquire(limits=names),
+        "acquire": lambda names: limiter.acquire(limits=names, timeout=0),
+        "permit": lambda names: limiter.permit(limits=names, timeout=0).__enter__(),
+    }[way]
+    wrong = unrefused({repr(each): lambda each=each: ask(each) for each in NO_NAMES})
+    assert not wrong, "; ".join(wrong)
+    assert len(takes(limiter, 9)) == 2, "nothing was taken"
 
 
 def test_a_limiter_without_a_limit_is_refused():
@@ -130,12 +133,12 @@ def test_a_limiter_without_a_limit_is_refused():
     assert isinstance(ended.error, UsageError), f"Limiter(): {ended}"
 
 
-@pytest.mark.parametrize("priority", ["", "BULK", None, 1, ["bulk"]], ids=repr)
-def test_a_priority_that_does_not_exist_is_refused(priority):
+def test_a_priority_that_does_not_exist_is_refused():
     """L7: as a usage error, whatever was given."""
     limiter = Limiter(Window(2, per=600))
-    ended = outcome(lambda: limiter.acquire(priority=priority, timeout=0))
-    assert isinstance(ended.error, UsageError), f"priority={priority!r}: {ended}"
+    asked = ("", "BULK", None, 1, ["bulk"], {})
+    wrong = unrefused({repr(each): lambda each=each: limiter.acquire(priority=each, timeout=0) for each in asked})
+    assert not wrong, "; ".join(wrong)
     assert len(takes(limiter, 9)) == 2
 
 
@@ -164,7 +167,7 @@ def test_a_timeout_that_is_no_number_is_refused_and_loses_no_place(timeout):
     assert len(takes(limiter, 5)) == 1, "the place came back"
 
 
-@pytest.mark.parametrize("timeout", [-1, -0.5, -math.inf, 0, -0.0], ids=repr)
+@pytest.mark.parametrize("timeout", [-1, -0.5, -math.inf], ids=repr)
 def test_a_timeout_that_is_over_means_now_or_never(timeout):
     """L20: -1 waited for ever in threads."""
     limiter = Limiter(Concurrency(1))
@@ -176,7 +179,7 @@ def test_a_timeout_that_is_over_means_now_or_never(timeout):
     assert now.error is None, f"it was free: {now}"
 
 
-@pytest.mark.parametrize("timeout", [math.inf, math.nan, -1.0, -math.inf, "3"], ids=repr)
+@pytest.mark.parametrize("timeout", [math.inf, math.nan, -math.inf, "3"], ids=repr)
 def test_the_same_timeouts_mean_the_same_in_an_event_loop(timeout):
     """L20: sync and async differ in how they wait and in nothing else."""
     limiter = Limiter(Window(1, per=0.3))

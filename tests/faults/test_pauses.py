@@ -74,6 +74,7 @@ def test_a_nameless_refusal_of_several_limits_pauses_the_account():
         (await permitted(limiter, 60, limits={"c"})).settle()
         first = clock.seconds - begin
         one = limiter.try_acquire(limits={"c"})
+        assert one is not None, "c was not paused for longer than the account"
         one.rejected(retry_after=8)
         one.settle()
         begin = clock.seconds
