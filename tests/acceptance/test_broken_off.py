@@ -128,5 +128,6 @@ def test_a_day_that_is_used_up_before_we_are_known_pauses_instead_of_waiting_for
         sync = headway.Sync(rows("salesforce", 3), owner["Contact"], key="Bioguide_ID__c", store=tmp_path / "r.db")
         report = sync.start()
         assert (report.state, report.exit_code) == ("paused", 5)
-        assert "TotalRequests Limit exceeded" in report.reason
+        assert "the quota is used up (limit 'daily')" in report.reason
+        assert mock.stats()["rate_limited"] == 1
         owner.close()

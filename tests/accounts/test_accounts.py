@@ -24,19 +24,6 @@ def place(tmp_path, monkeypatch):
     monkeypatch.delenv("HUBSPOT_TOKEN", raising=False)
 
 
-class Memory:
-    """A cache that knows what it was asked."""
-
-    def __init__(self):
-        self.held = {}
-
-    def cache_get(self, kind, key, max_age):
-        return self.held.get((kind, key))
-
-    def cache_put(self, kind, key, value):
-        self.held[kind, key] = value
-
-
 def configure(text, path="headway.toml"):
     Path(path).parent.mkdir(parents=True, exist_ok=True)
     Path(path).write_text(text, encoding="utf-8")
@@ -196,8 +183,7 @@ def test_state_lives_with_the_user_not_in_the_working_directory(monkeypatch, tmp
 async def test_the_platform_says_who_we_are_and_the_calls_count_for_the_day():
     with serve(MockConfig(portal=Portal(77, "Europe/Berlin"))) as mock:
         portal = account("hubspot", token="pat-abcdef", base_url=mock.url)
-        cache = Memory()
-        async with OpenAccount(portal, cache=cache):
+        async with OpenAccount(portal):
             assert portal.identity is not None
             assert (portal.identity.account_id, portal.time_zone) == ("77", "Europe/Berlin")
             assert set(portal.limiter.limits) == {"window", "daily", "search"}
@@ -205,7 +191,7 @@ async def test_the_platform_says_who_we_are_and_the_calls_count_for_the_day():
             assert daily.free <= 40_000 - 1
         portal.close()
         again = account("hubspot", token="pat-abcdef", base_url=mock.url)
-        async with OpenAccount(again, cache=cache):
+        async with OpenAccount(again):
             assert again.time_zone == "Europe/Berlin"
         again.close()
         assert mock.stats()["requests"] == 1

@@ -56,7 +56,7 @@ def test_simple_salesforce_by_rest(salesforce):
     client.Contact.delete(made["id"])
     with pytest.raises(Exception, match="REQUIRED_FIELD_MISSING"):
         client.Contact.create({"FirstName": "Nobody"})
-    assert spent(owner, "daily") == mock.stats()["requests"] - 1  # the identity came before the limits were known
+    assert spent(owner, "daily") == mock.stats()["requests"]
     assert 0 < client.api_usage["api-usage"].used <= mock.stats()["daily_used"]  # as of the last reply that it reads
 
 
@@ -73,7 +73,7 @@ def test_simple_salesforce_by_bulk2(salesforce):
     assert "INVALID_EMAIL_ADDRESS" in failed
     stats = mock.stats()
     assert stats["objects"]["Contact"] == 49
-    assert spent(owner, "daily") == stats["requests"] - 1
+    assert spent(owner, "daily") == stats["requests"]
 
 
 def test_a_refusal_of_salesforce_is_told_from_a_missing_permission(salesforce):
@@ -114,7 +114,7 @@ def test_mailchimp_marketing_never_has_more_than_ten_connections(tmp_path):
                 with pytest.raises(mailchimp_marketing.api_client.ApiClientError):
                     client.lists.get_list("nosuchlist")
             stats = mock.stats()
-    assert stats["most_connections"] == 10
+    assert 1 < stats["most_connections"] <= 10
     assert stats["rate_limited"] == 0
     assert stats["members"] == {"a1b2c3d4e5": 300}
 
@@ -144,7 +144,7 @@ def test_google_analytics_data_by_rest(tmp_path):
         stats = mock.stats()
         transport._session.close()
     assert set(counts) == {250}
-    assert stats["most_concurrent"] == 10
+    assert 1 < stats["most_concurrent"] <= 10
     assert stats["rate_limited"] == 0
 
 

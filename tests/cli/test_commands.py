@@ -63,12 +63,34 @@ def test_every_command_has_help(desk, name):
     assert "Usage:" in done.stdout
 
 
+def test_a_plan_says_what_is_left_of_the_day_and_how_a_sync_would_end(desk):
+    file = desk.write("contacts.csv", "email\n" + "".join(f"a{number}@example.com\n" for number in range(1000)))
+    with serve(MockConfig(daily=7)) as mock:
+        to = ("hubspot:contacts", "--key", "email", "--base-url", mock.url)
+        done = desk.run("plan", file, *to, "--strict")
+        assert done.returncode == 5
+        assert "share of the day     142.9%: 5 of the day's 7 calls are left to use\n" in done.stdout
+        assert "what decides that    daily\n" in done.stdout
+        assert "what is left of the limit 'daily' does not suffice (exit 5)\n" in done.stdout
+
+
+def test_a_day_that_is_used_up_pauses_a_sync_and_says_how_to_go_on(desk):
+    file = desk.write("contacts.csv", CONTACTS)
+    with serve(MockConfig(daily=1)) as mock:
+        done = desk.run("sync", file, "hubspot:contacts", "--key", "email", "--base-url", mock.url)
+        assert done.returncode == 5
+        assert "the quota is used up (limit 'daily')" in done.stdout
+        assert "Go on with: headway resume" in done.stdout
+        assert mock.stats()["rate_limited"] == 0
+
+
 def test_a_sync_from_plan_to_rows(desk):
     file = desk.write("contacts.csv", CONTACTS)
     with serve(MockConfig()) as mock:
         to = ("hubspot:contacts", "--key", "email", "--base-url", mock.url)
         planned = json.loads(desk.run("plan", file, *to, "--json").stdout)
         assert (planned["read"], planned["records"], planned["requests"]) == (2, 2, 1)
+        assert (planned["quota_free"] // 10, planned["would_exit"]) == (3999, 0)
         assert mock.stats()["write_calls"] == 0
         done = desk.run("sync", file, *to, "--json")
         assert done.returncode == 0

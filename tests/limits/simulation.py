@@ -12,9 +12,10 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from headway.limits.gate import Gate, Ticket
 from headway.limits.headers import Remaining
 from headway.limits.learning import Rejections, learn
+from headway.limits.ticket import Ticket
+from tests.limits.world import Desk
 
 SECOND = 1_000_000_000
 EPOCH = 1_790_000_000 * SECOND
@@ -44,7 +45,7 @@ class Platform:
 class Simulation:
     """Callers that always have something to send, through `gate`, to `platform`; latencies in seconds."""
 
-    gate: Gate
+    gate: Desk
     platform: Platform
     there: Callable[[random.Random], float] = lambda rng: 0.05
     service: Callable[[random.Random], float] = lambda rng: 0.05
@@ -62,7 +63,7 @@ class Simulation:
         self.accepted: list[int] = []
         self.refused: list[int] = []
         self.said: list[str] = []
-        self.rejections = Rejections(self.gate)
+        self.rejections = Rejections(self.gate.gate)
         self._events: list[tuple[int, int, Callable[[], None]]] = []
         self._seq = itertools.count()
         self._timer: int | None = None
@@ -122,15 +123,14 @@ class Simulation:
         now, wall = self.now, EPOCH + self.now
         if self.headers:
             word = Remaining("window", self.platform.amount, max(0, left), self.claims or self.platform.per)
-            learn(self.gate, ticket, [word], now, wall, self.said)
-        sent = ticket.grants[0].granted
+            self.said += learn(self.gate.gate, ticket, [word], now, wall).refuted
+        sent = ticket.granted
         if good:
             self.accepted.append(now)
             self.rejections.delivered(sent)
         else:
             self.refused.append(now)
-            self.gate.refused(ticket, "", now)
             wait = None if self.retry_after is None else int(self.retry_after * SECOND)
-            self.rejections.rejected(now, wall, sent, "", wait)
+            self.rejections.rejected(now, ticket, "", wait)
         self.gate.settle(ticket, now, wall)
         self.gate.request()

@@ -8,9 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from headway.limits.gate import Gate
 from headway.limits.limits import Bucket, Concurrency, Quota, Window
-from tests.limits.world import SECOND, Network, World, most_in_any
+from tests.limits.world import SECOND, Desk, Network, World, most_in_any
 
 
 def jittery(low: float, high: float):
@@ -29,7 +28,7 @@ def jittery(low: float, high: float):
     seed=st.integers(0, 2**32),
 )
 def test_no_window_holds_more_than_its_amount(amount, per, spread, lost, cancelled, rate, pacing, seed):
-    gate = Gate([Window(amount, per)], pacing=pacing)
+    gate = Desk([Window(amount, per)], pacing=pacing)
     network = Network(jittery(0, spread), jittery(0, spread), jittery(0, spread), lost=lost, cancelled=cancelled)
     world = World(gate, network, seed=seed, rate=rate)
     rng = random.Random(seed)
@@ -45,7 +44,7 @@ def test_no_window_holds_more_than_its_amount(amount, per, spread, lost, cancell
 @given(seed=st.integers(0, 2**32), spread=st.sampled_from([0.01, 0.3, 1.0]))
 def test_all_limits_hold_at_once(seed, spread):
     limits = [Window(20, 10, "ten"), Window(3, 1, "one"), Quota(100, "hourly", name="hour")]
-    world = World(Gate(limits), Network(jittery(0, spread), jittery(0, spread), jittery(0, spread)), seed=seed)
+    world = World(Desk(limits), Network(jittery(0, spread), jittery(0, spread), jittery(0, spread)), seed=seed)
     rng = random.Random(seed)
     for _ in range(120):
         world.ask(
@@ -61,7 +60,7 @@ def test_all_limits_hold_at_once(seed, spread):
 @settings(max_examples=60, deadline=None)
 @given(seed=st.integers(0, 2**32), rate=st.sampled_from([0.5, 3.0, 50.0]), capacity=st.integers(1, 30))
 def test_a_bucket_never_overflows(seed, rate, capacity):
-    world = World(Gate([Bucket(rate, capacity)]), Network(jittery(0, 0.3), jittery(0, 0.3), jittery(0, 0.3)), seed=seed)
+    world = World(Desk([Bucket(rate, capacity)]), Network(jittery(0, 0.3), jittery(0, 0.3), jittery(0, 0.3)), seed=seed)
     for _ in range(100):
         world.ask()
     world.run()
@@ -82,7 +81,7 @@ def test_an_arrival_bound_wins_back_time_and_stays_safe(seed):
             super()._send(ticket)
             self.gate.stamp(ticket, self.client())
 
-    gate = Gate([Window(10, 1, arrival_bound=bound)])
+    gate = Desk([Window(10, 1, arrival_bound=bound)])
     world = Stamping(gate, Network(jittery(0, bound), jittery(1.0, 2.0), jittery(0, 0.3)), seed=seed)
     for _ in range(100):
         world.ask()
@@ -99,7 +98,7 @@ def test_a_lost_call_counted_within_its_linger_breaks_nothing():
         return 20.0 if rng.random() < 0.2 else 0.02
 
     for seed in range(20):
-        world = World(Gate([Window(10, 1)]), Network(there=stall, give_up=5), seed=seed)
+        world = World(Desk([Window(10, 1)]), Network(there=stall, give_up=5), seed=seed)
         for _ in range(200):
             world.ask()
         world.run()
@@ -109,7 +108,7 @@ def test_a_lost_call_counted_within_its_linger_breaks_nothing():
 @pytest.mark.parametrize(("spread", "bar"), [(0.0, 0.99), (0.3, 0.955)])
 def test_the_price_of_safety_is_the_round_trip(spread, bar):
     """Accepted rate at an exact rolling 100 per 10 s, 50 ms of service, 0 to `spread` seconds each way."""
-    world = World(Gate([Window(100, 10)]), Network(jittery(0, spread), lambda rng: 0.05, jittery(0, spread)), seed=7)
+    world = World(Desk([Window(100, 10)]), Network(jittery(0, spread), lambda rng: 0.05, jittery(0, spread)), seed=7)
     for _ in range(3000):
         world.ask()
     world.run()
@@ -121,7 +120,7 @@ def test_the_price_of_safety_is_the_round_trip(spread, bar):
 
 
 def test_a_day_of_forty_thousand_calls_takes_seconds():
-    gate = Gate([Window(100, 10), Quota(40_000, "00:00 UTC", name="daily")])
+    gate = Desk([Window(100, 10), Quota(40_000, "00:00 UTC", name="daily")])
     world = World(gate, Network(there=lambda rng: 0.02, service=lambda rng: 0.01, back=lambda rng: 0.02))
     for _ in range(40_100):
         world.ask()
@@ -149,7 +148,7 @@ def test_no_more_in_flight_than_the_concurrency(seed, amount):
         def on_done(self, ticket):
             self.flying -= 1
 
-    world = Counting(Gate([Concurrency(amount)]), Network(jittery(0, 0.3), cancelled=0.1), seed=seed)
+    world = Counting(Desk([Concurrency(amount)]), Network(jittery(0, 0.3), cancelled=0.1), seed=seed)
     for _ in range(80):
         world.ask()
     world.run()
@@ -158,7 +157,7 @@ def test_no_more_in_flight_than_the_concurrency(seed, amount):
 
 
 def test_long_calls_refuse_new_ones_and_short_ones_do_not():
-    gate = Gate([Concurrency(2, longer_than=20)])
+    gate = Desk([Concurrency(2, longer_than=20)])
     now = SECOND
     first = [gate.try_take(now, 0) for _ in range(5)]
     assert all(first), "calls younger than the bound are not counted"

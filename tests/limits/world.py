@@ -11,7 +11,10 @@ import random
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from headway.limits.gate import Gate, Ticket
+from headway.limits.gate import Gate, Poll
+from headway.limits.limits import Limit
+from headway.limits.meters.meter import Meter
+from headway.limits.ticket import HANDED, IN_FLIGHT, OVER, Cost, Ticket
 
 SECOND = 1_000_000_000
 EPOCH = 1_790_000_000 * SECOND
@@ -26,6 +29,113 @@ def most_in_any(stamps: list[int], per: int) -> int:
             start += 1
         best = max(best, end - start + 1)
     return best
+
+
+class Asked(Ticket):
+    """A ticket with a name on it."""
+
+    __slots__ = ("who",)
+    who: str
+
+    @property
+    def names(self) -> frozenset[str]:
+        return frozenset(meter.name for meter in self.meters)
+
+
+class Nobody:
+    """Who waits in a test is woken by nobody."""
+
+    def wake(self) -> None: ...
+
+    def listening(self) -> bool:
+        return True
+
+    def gone(self) -> bool:
+        return False
+
+
+class Desk:
+    """A gate, and somebody who reads both clocks before each step and keeps the tickets."""
+
+    def __init__(self, limits: list[Limit], **options: object) -> None:
+        self.gate = Gate(limits, **options)  # type: ignore[arg-type]
+        self._kept: set[Ticket] = set()
+
+    @property
+    def meters(self) -> dict[str, Meter]:
+        return self.gate.meters
+
+    @property
+    def waiting(self) -> int:
+        return self.gate.waiting
+
+    def _make(self, cost: Cost, limits: object) -> Asked:
+        meters = self.gate.choose(limits)  # type: ignore[arg-type]
+        self.gate.check_cost(meters, cost)
+        ticket = Asked(meters)
+        if isinstance(cost, int):
+            ticket.cost = cost
+        else:
+            ticket.set_costs(cost)
+        ticket.who = ""
+        self._kept.add(ticket)
+        return ticket
+
+    def _look(self, now: int, wall: int) -> None:
+        if now >= self.gate.next_look:
+            self.gate.look_at(now, wall)
+
+    def request(self, cost: Cost = 1, priority: str = "bulk", limits: object = None) -> Asked:
+        ticket = self._make(cost, limits)
+        self.gate.enqueue(ticket, priority, Nobody())
+        return ticket
+
+    def try_take(
+        self, now: int, wall: int, cost: Cost = 1, limits: object = None, priority: str = "bulk"
+    ) -> Asked | None:
+        ticket = self._make(cost, limits)
+        self._look(now, wall)
+        self.gate.enqueue(ticket, priority, Nobody())
+        self.gate.poll(now)
+        if ticket.stage == HANDED:
+            ticket.stage = IN_FLIGHT
+            return ticket
+        self.gate.abandon(ticket, now)
+        return None
+
+    def poll(self, now: int, wall: int) -> Poll:
+        self._look(now, wall)
+        found = self.gate.poll(now)
+        for ticket in found.granted:
+            ticket.stage = IN_FLIGHT
+        return found
+
+    def stamp(self, ticket: Ticket, now: int) -> None:
+        self.gate.stamp(ticket, now)
+
+    def settle(self, ticket: Ticket, now: int, wall: int, *, lost: int = 0, actual: Cost | None = None) -> None:
+        self._look(now, wall)
+        if lost:
+            self.gate.lose(ticket, now, lost)
+        else:
+            if actual is not None:
+                self.gate.correct(ticket, now, actual)
+            self.gate.settle(ticket, now)
+        self._over(ticket)
+
+    def cancel(self, ticket: Ticket) -> None:
+        self.gate.cancel(ticket)
+        self._over(ticket)
+
+    def abandon(self, ticket: Ticket, now: int = 0) -> None:
+        self.gate.abandon(ticket, now)
+        self._over(ticket)
+
+    def _over(self, ticket: Ticket) -> None:
+        for meter in ticket.meters:
+            self.gate.touched |= meter.bit
+        assert ticket.stage == OVER
+        self._kept.discard(ticket)
 
 
 @dataclass
@@ -45,7 +155,7 @@ class Network:
 class World:
     """Runs `calls` calls from `callers` callers that always have something to send."""
 
-    gate: Gate
+    gate: Desk
     network: Network
     seed: int = 0
     rate: float = 1.0  # how fast the client's clock runs
@@ -73,6 +183,7 @@ class World:
     def poll(self) -> None:
         poll = self.gate.poll(self.client(), self.wall())
         for ticket in poll.granted:
+            assert isinstance(ticket, Asked)
             self._send(ticket)
         if poll.wake is not None and poll.wake != self._timer:
             self._timer = poll.wake
@@ -81,14 +192,14 @@ class World:
     def _fire(self) -> None:
         self._timer = None
 
-    def ask(self, name: str = "", **request: object) -> Ticket:
+    def ask(self, name: str = "", **request: object) -> Asked:
         ticket = self.gate.request(**request)  # type: ignore[arg-type]
-        ticket.waker = name
+        ticket.who = name
         return ticket
 
-    def _send(self, ticket: Ticket) -> None:
+    def _send(self, ticket: Asked) -> None:
         rng, network = self.rng, self.network
-        self.grants.append((self.now, str(ticket.waker)))
+        self.grants.append((self.now, ticket.who))
         if rng.random() < network.cancelled:
             self.gate.cancel(ticket)
             self.on_done(ticket)
@@ -106,8 +217,8 @@ class World:
             self.at(self.now + int(network.give_up * SECOND), lambda: self._over(ticket, lost=True))
         else:
             self.at(reply, lambda: self._over(ticket, lost=False))
-        for meter in ticket.lane.meters:
-            self.counted.setdefault(meter.name, []).extend([counted] * ticket.cost)
+        for meter in ticket.meters:
+            self.counted.setdefault(meter.name, []).extend([counted] * ticket.cost_of(meter))
 
     def _over(self, ticket: Ticket, *, lost: bool) -> None:
         linger = int(self.linger * SECOND * self.rate) + 1 if lost else 0

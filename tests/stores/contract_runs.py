@@ -47,6 +47,15 @@ class RunContract:
         found = world.open(3).run(run)
         assert (found.requests, found.rate_limited, found.retries) == (5, 1, 7)
 
+    def test_whose_account_a_run_sends_to_may_be_told_later(self, world):
+        store = world.open()
+        run = store.create_run(CONTACTS)
+        world.now += 1
+        store.set_identity(run, "62515")
+        found = store.run(run)
+        assert found.config.options == {**CONTACTS.options, "identity": "62515"}
+        assert found.changed == world.now
+
     # Locks
 
     def test_a_run_that_a_live_process_works_on_is_refused_with_pid_host_and_start(self, world):

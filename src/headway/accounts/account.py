@@ -2,10 +2,10 @@
 
 Rules:
 * The account's identity is what the platform says it is, never a name of ours or a directory: two names for one
-  portal are one budget. Where the platform has not told yet, the credential's hash stands in.
+  portal are one budget. Until the platform has told, the credential's hash stands in (identity.py).
 * The base URL belongs to the identity: a mock is never the real portal.
 * A limit that the platform counts per app or key hangs on the credential, one that it counts per account on the
-  identity. Calls made before the identity was known are charged to the latter as soon as it is.
+  identity. All of them count from the first call on; what was counted under the stand-in moves over.
 """
 
 from __future__ import annotations
@@ -13,18 +13,20 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from fnmatch import fnmatchcase
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Literal, Self
 from urllib.parse import urlsplit
 
+from headway import redact
 from headway.accounts.config import AccountConfig
 from headway.accounts.credentials import (
     Credentials,
     credential_hash,
 )
-from headway.accounts.identifying import identify
+from headway.accounts.identity import Asking, identify, stand_in
 from headway.accounts.logins import Measurement
 from headway.accounts.places import default_state
 from headway.accounts.registry import Identifier, Platform, address, authorization, identifier
@@ -33,11 +35,11 @@ from headway.accounts.scopes import Scopes
 from headway.accounts.tokens import Tokens
 from headway.adapters.attempts import Asked, Heard
 from headway.adapters.doors import Doors
-from headway.errors import UsageError
-from headway.events import Event, Observer
+from headway.errors import HeadwayError, UsageError
+from headway.events import Event, Note, Observer
 from headway.limiter.limiter import Limiter
-from headway.limits.gate import Cost
 from headway.limits.limits import Adaptive, Limit
+from headway.limits.ticket import Cost
 from headway.platforms import catalog_reader
 from headway.platforms.asking import Request
 from headway.platforms.connector import Connector, Identity
@@ -46,10 +48,12 @@ from headway.platforms.profile import LimitEntry
 
 if TYPE_CHECKING:
     from headway.accounts.reporting import Reporter
+from headway.urls import open_url
 
 __all__ = ["Account", "Destination"]
 
 _UNSET = "UTC"
+_HOUR = 3600.0
 _NO_ADDRESS = {
     "salesforce": "where is the org? set SALESFORCE_INSTANCE_URL=https://NAME.my.salesforce.com, or give --base-url",
     "mailchimp": "the API key does not end in its data centre (…-us6): set the whole key, or give --base-url",
@@ -74,6 +78,7 @@ class Account(Doors):
         pacing: str | None = None,
         timeout: float = 30.0,
         seats: int = 0,
+        fresh: bool = False,
     ) -> None:
         self.platform = config.platform
         self.profile = catalog_reader.load(config.platform)
@@ -90,9 +95,12 @@ class Account(Doors):
         self.credential = credential_hash(credentials.secret)
         self.tokens = Tokens(credentials)
         self.state = default_state() if state is None else str(state)
+        open_url(self.state, "state")  # refused here, not at the first call
+        self.fresh = fresh
         self.pacing = pacing or self.tier.pacing
         self._lock = threading.Lock()
         self._preparing = threading.Lock()
+        self._asking = Asking()
         self._limiter: Limiter | None = None
         self._reporting: Reporter | None = None
         self.cache = ".headway/records.db"
@@ -102,7 +110,6 @@ class Account(Doors):
             lambda: self.tier,
             made=lambda entry, name: entry.limit(self.time_zone, self.seats, name),
             key=self._place_key,
-            searched=(_UNPUBLISHED.name,),
         )
 
     def __repr__(self) -> str:
@@ -126,7 +133,7 @@ class Account(Doors):
     @property
     def identifiable(self) -> bool:
         """Whether the platform can be asked who we are."""
-        return identifier(self.platform) is not None
+        return bool(self.base_url) and identifier(self.platform) is not None
 
     @property
     def identifier(self) -> Identifier:
@@ -150,8 +157,7 @@ class Account(Doors):
         """The account's limits, shared with every process of this machine; made when first asked for."""
         with self._lock:
             if self._limiter is None:
-                known = self.identity is not None
-                entries = [entry for entry in self.tier.limits if self._stands(entry, known=known)]
+                entries = [entry for entry in self.tier.limits if self._stands(entry)]
                 searched = [_UNPUBLISHED] if self.tier.without_limits == "unpublished" else []
                 searched += [_BESIDE] if self.tier.rate_unpublished else []
                 self._limiter = Limiter(
@@ -164,6 +170,7 @@ class Account(Doors):
                     reserve=self.config.reserve,
                     pacing=self.pacing,
                     linger=max(30.0, self.timeout),
+                    fresh=self.fresh,
                     observer=self._tell,
                 )
             return self._limiter
@@ -178,24 +185,24 @@ class Account(Doors):
         """All limits of the tier, as they are for this account."""
         return self.tier.limits_for(self.time_zone, self.seats)
 
-    def learn(self, identity: Identity) -> tuple[str, ...]:
-        """The platform said who we are: the limits of the whole account begin to count.
-
-        Returns the names of the limits added just now, to which the calls made before are to be charged.
-        """
+    def learn(self, identity: Identity) -> None:
+        """The platform said whose account it is: what was counted under the stand-in counts for the account now."""
         with self._lock:
             if self.identity is not None:
-                return ()
+                return
             self.identity = identity
             limiter = self._limiter
-            if limiter is None:
-                return ()
-            added = [
-                entry for entry in self.tier.limits if self._stands(entry, known=True) and entry.scope != "credential"
-            ]
-            for entry in added:
-                limiter.add(entry.limit(self.time_zone, self.seats), self._key(entry.scope, entry.name))
-            return tuple(entry.name for entry in added)
+            standing = {entry.name for entry in self.tier.limits if self._stands(entry)}
+        if limiter is not None:
+            there = frozenset(limiter.limits)
+            for entry in self.tier.limits:
+                if entry.name in standing and entry.name not in there:
+                    limiter.add(entry.limit(self.time_zone, self.seats), self._key(entry.scope, entry.name))
+            moving = [entry for entry in self.tier.limits if entry.scope != "credential" and entry.name in there]
+            limiter.rekey(
+                [entry.limit(self.time_zone, self.seats) for entry in moving],
+                {entry.name: self._key(entry.scope, entry.name) for entry in moving},
+            )
 
     # -- reports
 
@@ -242,21 +249,49 @@ class Account(Doors):
 
     @property
     def prepared(self) -> bool:
-        """Whether it is known who we are, so that the limits of the whole account count."""
-        return self.identity is not None
+        """Whether there is nothing to find out before the next call.
+
+        Where the platform did not tell whose account this is, there is again after a while.
+        """
+        return self.identity is not None or not self.identifiable or not self._asking.due(time.monotonic())
 
     def prepare(self) -> None:
-        """Find out who we are, before the first call: remembered, or one call to the platform."""
-        if self.identity is not None:
+        """Find out whose account this is, before a call: as remembered, or by one call to the platform.
+
+        A platform that does not tell costs nobody a call: the credential stands in. Only the first attempt is waited
+        for by everybody.
+        """
+        if self.prepared or not self._preparing.acquire(blocking=not self._asking.failures):
             return
-        with self._preparing:
-            if self.identity is None:
+        try:
+            if not self.prepared:
                 self.learn(identify(self))
+        except HeadwayError as error:
+            self._not_told(error)
+        finally:
+            self._preparing.release()
+
+    def _not_told(self, error: HeadwayError) -> None:
+        first = not self._asking.failures
+        self._asking.failed(time.monotonic())
+        if first:
+            self._tell(Note(
+                f"{self.name}: the platform did not say whose account this is ({redact.text(error)}); until it does, "
+                "the limits of the account are counted for this credential alone"
+            ))  # fmt: skip
 
     def ask(self, method: str, path: str, body: bytes = b"", cost: Cost | None = None) -> Asked:
         """What a call asks of the limits: those that it counts against, and what it costs of them."""
         whose = "" if self.identity is None else self.identity.account_id
         return self._scopes.ask(self.limiter, Request(method, path, body), whose=whose, cost=cost)
+
+    def counting(self, names: frozenset[str]) -> frozenset[str]:
+        """Of the account's limits those of these names, and whatever the tier knows nothing of.
+
+        That is what is searched for, and what the platform's replies named: it counts every call.
+        """
+        known = frozenset(self.limiter.limits)
+        return (known & names) | self._scopes.beside(known)
 
     def body_tells(self, status: int, path: str = "") -> bool:
         """Whether the body of a reply of this status to that call says anything of limits."""
@@ -264,7 +299,18 @@ class Account(Doors):
 
     def tell(self, asked: Asked, status: int, headers: Mapping[str, str], body: bytes) -> Heard:
         """What a reply says of the limits that its call asked for."""
-        return self._scopes.tell(asked, status, headers, body, time.time_ns())
+        heard = self._scopes.tell(asked, status, headers, body, time.time_ns())
+        refusal = heard.refusal
+        if refusal is not None and refusal.wait is None and self.reset_unknown(refusal.limit):
+            # It is midnight somewhere at every full hour.
+            heard = replace(heard, refusal=replace(refusal, reset=_HOUR - time.time() % _HOUR))
+        return heard
+
+    def reset_unknown(self, limit: str) -> bool:
+        """Whether this limit begins anew at the account's midnight, and nobody has told yet when that is."""
+        if self.identity is not None or self.config.time_zone or not self.identifiable:
+            return False
+        return any(entry.name == limit and "{time_zone}" in (entry.resets or "") for entry in self.tier.limits)
 
     def observe(self, observer: Observer) -> None:
         """Tell this observer what the limits do, until `forget`."""
@@ -294,11 +340,9 @@ class Account(Doors):
         for observer in tuple(self._observers):
             observer(event)
 
-    def _stands(self, entry: LimitEntry, *, known: bool) -> bool:
-        """Whether a limit is there from the start: not before we know whose it is, and not one for every endpoint."""
-        if entry.spread:
-            return known and self.identity is not None and bool(entry.resource) and self._is(entry.resource)
-        return known or entry.scope == "credential"
+    def _stands(self, entry: LimitEntry) -> bool:
+        """Whether a limit is there from the start: one of many places only if its resource is the account itself."""
+        return not entry.spread or (bool(entry.resource) and self._is(entry.resource))
 
     def _is(self, pattern: str) -> bool:
         return self.identity is not None and fnmatchcase(self.identity.account_id, pattern)
@@ -311,8 +355,9 @@ class Account(Doors):
 
     def _key(self, scope: str, limit: str) -> str:
         who = f"credential:{self.credential}"
-        if scope != "credential" and self.identity is not None:
-            who = f"account:{self.identity.account_id}"
+        if scope != "credential":
+            known = self.identity
+            who = f"account:{stand_in(self.credential) if known is None else known.account_id}"
         return f"{self.platform}|{_host(self.base_url)}|{who}|{limit}"
 
 

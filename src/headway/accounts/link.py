@@ -2,7 +2,7 @@
 
 Rules:
 * Every call goes out under a permit of the account's limiter, those that ask for identity and schema as well.
-* What the platform said of itself is remembered under the credential's hash and the base URL, never under a name.
+* Whose account it is, is known before anything else is done (identity.py).
 * A token that expired is renewed once for all calls that were refused for it; whatever they carried is sent again. Only
   a renewal that is refused, or a new token that is, ends the work.
 """
@@ -18,10 +18,9 @@ from dataclasses import replace
 from types import TracebackType
 from typing import Protocol, Self
 
-import msgspec
-
 from headway import redact
 from headway.accounts.account import Account
+from headway.accounts.identity import recall, remember
 from headway.accounts.logins import Login, Token
 from headway.accounts.waiting import PermitQueue
 from headway.adapters.attempts import Asked, taught
@@ -33,15 +32,14 @@ from headway.errors import CredentialsError, PermitTimeout, PlatformError, Trans
 from headway.events import CallFailed, CallFinished, CallStarted, Event, Note, Observer
 from headway.limiter.limiter import Limiter
 from headway.limiter.permit import Permit
-from headway.limits.gate import Cost
 from headway.limits.headers import Refusal, Remaining
-from headway.platforms.connector import Identity
+from headway.limits.status import LimitStatus
+from headway.limits.ticket import Cost, chosen
 from headway.transport import Transport
 
 __all__ = ["Cache", "OpenAccount"]
 
 _REFUSALS = 3  # in a row of a call that counts against no limit that we know
-_IDENTITY_AGE = 86_400.0  # an account may move its midnight to another zone
 _POLICY = RetryPolicy(base=0.5, cap=8.0, attempts=4)
 _LOGIN_POLICY = RetryPolicy(base=0.5, cap=20.0, attempts=10)
 Left = Callable[[Reply], Sequence[Remaining]]
@@ -57,12 +55,6 @@ class Cache(Protocol):
         """Remember it."""
 
 
-class _Known(msgspec.Struct):
-    account_id: str
-    time_zone: str
-    kind: str = ""
-
-
 class OpenAccount:
     """Use it in an `async with` block: entering asks the platform who we are, unless that is known."""
 
@@ -70,7 +62,6 @@ class OpenAccount:
         self,
         account: Account,
         *,
-        cache: Cache | None = None,
         observer: Observer | None = None,
         wait_for_quota: float = 0.0,
     ) -> None:
@@ -79,7 +70,6 @@ class OpenAccount:
         self.requests = 0
         self.rate_limited = 0
         self.seconds: float | None = None
-        self._cache = cache
         self._observer = observer
         self._wait = wait_for_quota
         self._transport = Transport(
@@ -128,36 +118,24 @@ class OpenAccount:
         tokens = account.tokens
         if tokens.login is not None and not account.query and (not tokens.value or tokens.hopeless):
             await self.renew(tokens.generation, anew=True)  # what an earlier session despaired of may be mended
-        if account.identity is not None:
+        if account.identity is not None or not account.identifiable:
             return
-        known = None if self._cache is None else self._cache.cache_get("identity", self.cache_key, _IDENTITY_AGE)
-        if known is not None:
-            found = msgspec.json.decode(known, type=_Known)
-            account.learn(Identity(found.account_id, found.time_zone, found.kind))
+        known = recall(account)
+        if known is not None and known.fresh:
+            account.learn(known.identity)
             return
-        before = self.requests
         asking = account.identifier
-        reply = await self.ask(asking.call(), "identity")
-        identity = asking.read(reply)
-        added = account.learn(identity)
-        calls = self.requests - before
-        charged = self.limits_for(asking.call()) & frozenset(added)
-        if charged:
-            await self._charge(charged, calls, reply)
-        if self._cache is not None:
-            said = _Known(identity.account_id, identity.time_zone, identity.kind)
-            self._cache.cache_put("identity", self.cache_key, msgspec.json.encode(said))
+        try:
+            identity = asking.read(await self.ask(asking.call(), "identity"))
+        except (TransportError, PlatformError, PermitTimeout):
+            if known is None:
+                raise
+            account.learn(known.identity)
+            return
+        account.learn(identity)
+        remember(account, identity)
         if identity.kind and identity.kind != "STANDARD":
             self._tell(Note(f"{self.name}: account {identity.account_id} is of the kind {identity.kind}"))
-
-    async def _charge(self, limits: frozenset[str], calls: int, reply: Reply) -> None:
-        """The calls made before the identity was known count against the account's own limits, too."""
-        try:
-            permit = await self.limiter.acquire_async(calls, priority="interactive", timeout=2.0, limits=limits)
-        except PermitTimeout:
-            return  # used up: the run will be told so when it asks
-        permit.observe(reply.status, reply.headers)
-        permit.settle()
 
     @property
     def extra(self) -> int:
@@ -171,6 +149,13 @@ class OpenAccount:
             return
         with suppress(TransportError):
             await self.ask(asking.usage(), "limits", asking.left)
+
+    async def look(self, names: frozenset[str]) -> tuple[LimitStatus, ...]:
+        """How the limits stand, with what other processes did: one permit is asked for and given back unused."""
+        permit = await asyncio.to_thread(self.limiter.try_acquire, limits=chosen(names))
+        if permit is not None:
+            permit.cancel()
+        return self.limiter.snapshot()
 
     # -- the token of the moment
 
@@ -230,11 +215,12 @@ class OpenAccount:
         CredentialsError where a token cannot be renewed.
         """
         attempt = refusals = 0
+        began = time.monotonic()
         while True:
             attempt += 1
             asked = self.asked(call)
             limits = asked.limits or frozenset()
-            permit = await self._permit(limits, asked.cost)
+            permit = await self._permit(limits, asked.cost, time.monotonic() - began)
             used = self.generation
             try:
                 reply = await self.send(call, permit, name=name)
@@ -271,17 +257,20 @@ class OpenAccount:
                 return reply
             await asyncio.sleep(wait)
 
-    async def _permit(self, limits: frozenset[str], cost: Cost) -> Permit:
-        """A permit for a call of our own; raises PermitTimeout where waiting is not worth while."""
+    async def _permit(self, limits: frozenset[str], cost: Cost, waited: float) -> Permit:
+        """A permit for a call of our own, `waited` for already; raises PermitTimeout where waiting is not worth it."""
         queue = PermitQueue(
-            self.limiter, account=self.name, names=limits, priority="interactive", wait_for_quota=self._wait,
+            self.limiter, account=self.name, priority="interactive",
+            wait_for_quota=max(0.0, self._wait - waited),
             clock=SystemClock(), tell=self._tell,
         )  # fmt: skip
-        got = await queue.take(asyncio.get_running_loop().create_future(), cost)
+        got = await queue.take(asyncio.get_running_loop().create_future(), cost, limits)
         if isinstance(got, Permit):
             return got
         assert got is not None
-        raise PermitTimeout(got.reason, got.seconds, got.limit)
+        unknown = self.account.reset_unknown(got.limit)
+        more = " at the earliest: the time zone of the account is not known yet" if unknown else ""
+        raise PermitTimeout(got.reason + more, got.seconds, got.limit)
 
     @staticmethod
     def _again(attempt: int, meaning: Transient, policy: RetryPolicy) -> float | None:
@@ -297,7 +286,7 @@ class OpenAccount:
         if call.url:
             return Asked(frozenset())
         if call.limits is not None:
-            limits = call.limits & frozenset(self.limiter.limits)
+            limits = self.account.counting(call.limits)
             return Asked(limits, call.cost, {name: name for name in limits}, call.path)
         return self.account.ask(call.method, call.path, call.body or b"", None if call.cost == 1 else call.cost)
 

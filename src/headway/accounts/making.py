@@ -37,6 +37,7 @@ def account(
     seats: int | None = None,
     property: str | None = None,  # noqa: A002  # Google's own word
     store: str | Path | None = None,
+    fresh: bool = False,
 ) -> Account:
     """An account on a platform.
 
@@ -47,7 +48,8 @@ def account(
     midnight, if not the platform's word; `identity`: the platform's id of the account, where you know it and the
     platform cannot be asked; `seats`: licensed users, where the tier's figures grow with them; `property`: the Google
     Analytics property that reports are asked of, `store`: where they are remembered (default: .headway/records.db, as
-    for runs). Raises UsageError, also for missing credentials.
+    for runs); `fresh`: vouches that nothing was used yet of limits whose state is
+    new. Raises UsageError, also for missing credentials.
     """
     platform = platform.lower()
     if seats is not None and (isinstance(seats, bool) or not isinstance(seats, int) or seats < 0):
@@ -65,6 +67,7 @@ def account(
         pacing=pacing,
         timeout=timeout,
         seats=seats,
+        fresh=fresh,
     )
     if store is not None:
         made.cache = str(store)

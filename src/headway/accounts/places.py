@@ -6,14 +6,19 @@ import os
 import sys
 from pathlib import Path
 
+from headway.urls import open_url
+
 __all__ = ["default_state"]
 
 
 def default_state() -> str:
-    """The URL or path of the limits' state: $HEADWAY_STATE, else the file of this user for this kind of machine."""
+    """The path of the limits' state: $HEADWAY_STATE, else the file of this user for this kind of machine.
+
+    Raises UsageError for a URL in HEADWAY_STATE that leads to no file.
+    """
     given = os.environ.get("HEADWAY_STATE")
     if given:
-        return given if "://" in given else str(Path(given).expanduser().absolute())
+        return str(open_url(given, "HEADWAY_STATE").path.expanduser().absolute())
     home = Path.home()
     if sys.platform == "win32":
         base = Path(os.environ.get("LOCALAPPDATA") or home / "AppData" / "Local")

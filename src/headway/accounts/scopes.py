@@ -10,7 +10,7 @@ Rules:
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from fnmatch import fnmatchcase
 
 from headway.adapters.attempts import Asked, Heard
@@ -36,13 +36,11 @@ class Scopes:
         *,
         made: Callable[[LimitEntry, str], Limit],
         key: Callable[[LimitEntry, str, str], str],
-        searched: Sequence[str] = (),
     ) -> None:
         self._profile = profile
         self._tier = tier
         self._made = made
         self._key = key
-        self._searched = tuple(searched)
         self._names: dict[tuple[str, str], str] = {}
         self._lock = threading.Lock()
         self._estimates = Estimates()
@@ -66,9 +64,17 @@ class Scopes:
             if name in known or entry.spread:
                 found[entry.name] = name
                 costs[name] = self._cost(entry, dear, given=cost is not None)
-        limits = frozenset(found.values()) | (known & frozenset(self._searched))
+        limits = frozenset(found.values()) | self.beside(known)
         same = set(costs.values()) <= {1}
         return Asked(limits, 1 if same else costs, found, request.path, shape)
+
+    def beside(self, known: frozenset[str]) -> frozenset[str]:
+        """Of the limiter's limits those that the tier knows nothing of: searched for, or named by replies.
+
+        They count every call.
+        """
+        listed = {entry.name for entry in self._tier.limits}
+        return frozenset(name for name in known if name.partition("@")[0] not in listed)
 
     def _cost(self, entry: LimitEntry, dear: int | Mapping[str, int], *, given: bool) -> int:
         if isinstance(dear, Mapping):

@@ -18,11 +18,11 @@ from headway.clock import Clock
 from headway.events import Event, Note, Waiting
 from headway.limiter.limiter import Limiter
 from headway.limiter.permit import Permit
-from headway.limits.gate import Cost
 from headway.limits.limits import SECOND
 from headway.limits.status import LimitStatus
+from headway.limits.ticket import Cost, chosen
 
-__all__ = ["Obstacle", "Parked", "PermitQueue", "obstacle"]
+__all__ = ["Obstacle", "Parked", "PermitQueue", "obstacle", "why", "worth_waiting"]
 
 _AT_ONCE = 0.1
 _LOOK = 1.0
@@ -66,15 +66,24 @@ def obstacle(statuses: Iterable[LimitStatus], names: frozenset[str] | None) -> O
     return worst
 
 
+def why(limiter: Limiter, names: frozenset[str] | None) -> Obstacle | None:
+    """What a call that needs these limits waits for now; None if nothing is known to stand in its way."""
+    return obstacle(limiter.snapshot(), names)
+
+
+def worth_waiting(kind: str, seconds: float, allowed: float) -> bool:
+    """Whether a run waits so long for a limit of this kind, if the user allows so many seconds for quotas."""
+    return seconds <= (allowed if kind == "quota" else max(_PARKED, allowed))
+
+
 class PermitQueue:
-    """Takes permits for one kind of call."""
+    """Takes permits of one priority."""
 
     def __init__(
         self,
         limiter: Limiter,
         *,
         account: str,
-        names: frozenset[str] | None,
         priority: str,
         wait_for_quota: float,
         clock: Clock,
@@ -82,7 +91,6 @@ class PermitQueue:
     ) -> None:
         self._limiter = limiter
         self._account = account
-        self._names = names
         self._priority = priority
         self._wait_for_quota = wait_for_quota
         self._clock = clock
@@ -91,14 +99,13 @@ class PermitQueue:
     async def take(
         self, stop: asyncio.Future[None], cost: Cost = 1, names: frozenset[str] | None = None
     ) -> Permit | Parked | None:
-        """A permit; why there is none; None when `stop` was set first. `names`: other limits than the usual."""
+        """A permit under these limits (None: all); why there is none; None when `stop` was set first."""
         if stop.done():
             return None
-        wanted = self._names if names is None else names
-        asked = asyncio.ensure_future(self._limiter.acquire_async(cost, priority=self._priority, limits=wanted))
+        asked = asyncio.ensure_future(self._limiter.acquire_async(cost, priority=self._priority, limits=chosen(names)))
         kept = False
         try:
-            parked = await self._watch(asked, stop, wanted)
+            parked = await self._watch(asked, stop, names)
             if parked is None and asked.done() and not stop.done():
                 kept = True
                 return asked.result()
@@ -115,7 +122,7 @@ class PermitQueue:
         began = self._now()
         said: tuple[str, float] | None = None
         while not asked.done() and not stop.done():
-            found = obstacle(self._limiter.snapshot(), names)
+            found = why(self._limiter, names)
             if found is not None:
                 parked = self._worth(found, self._now() - began)
                 if parked is not None:
@@ -130,12 +137,9 @@ class PermitQueue:
 
     def _worth(self, found: Obstacle, waited: float) -> Parked | None:
         """Why this is not worth waiting for; None if it is."""
-        if found.seconds is None:
+        if found.seconds is None or worth_waiting(found.kind, found.seconds, self._wait_for_quota - waited):
             return None
-        allowed = self._wait_for_quota - waited
         quota = found.kind == "quota"
-        if found.seconds <= (allowed if quota else max(_PARKED, allowed)):
-            return None
         wall = self._clock.wall_ns() / SECOND
         until = datetime.fromtimestamp(wall, UTC) + timedelta(seconds=found.seconds)
         what = "the quota is used up" if quota else "the platform asks for a long pause"
@@ -150,8 +154,8 @@ class PermitQueue:
 
 def _recovering(account: str, seconds: float) -> str:
     return (
-        f"{account}: the places of a process that ended without giving them back are free in {seconds:.0f} s at the "
-        "latest"
+        f"{account}: some calls of the last moments cannot be accounted for (the shared state is new, or a process "
+        f"ended without giving its places back): all places are free in {seconds:.0f} s at the latest"
     )
 
 

@@ -21,8 +21,8 @@ from headway.delivery.retry import GiveUp, RetryPolicy
 from headway.errors import UsageError
 from headway.limiter.limiter import Limiter
 from headway.limiter.permit import Permit, lost_without_reply
-from headway.limits.gate import PRIORITIES, Cost
 from headway.limits.headers import Refusal, Remaining, remaining, retry_after
+from headway.limits.ticket import PRIORITIES, Cost, chosen
 
 __all__ = [
     "Admission",
@@ -281,7 +281,9 @@ def begin(whose: Admission, method: str, path: str, body: object = None) -> Atte
     whose.prepare()
     method, options = method.upper(), _OPTIONS.get()
     asked = whose.ask(method, path, _known(body), options.cost)
-    permit = whose.limiter.acquire(asked.cost, priority=options.priority, timeout=options.timeout, limits=asked.limits)
+    permit = whose.limiter.acquire(
+        asked.cost, priority=options.priority, timeout=options.timeout, limits=chosen(asked.limits)
+    )
     return Attempt(whose, asked, permit, method)
 
 
@@ -294,7 +296,7 @@ async def begin_async(whose: Admission, method: str, path: str, body: object = N
     method, options = method.upper(), _OPTIONS.get()
     asked = whose.ask(method, path, _known(body), options.cost)
     permit = await whose.limiter.acquire_async(
-        asked.cost, priority=options.priority, timeout=options.timeout, limits=asked.limits
+        asked.cost, priority=options.priority, timeout=options.timeout, limits=chosen(asked.limits)
     )
     return Attempt(whose, asked, permit, method)
 

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from headway.cli.common import SEATS, STORE, as_json, emit
 from headway.cli.values import DURATION, SHARE, duration_text
+
+if TYPE_CHECKING:
+    from headway.runs.report import Plan
 
 __all__ = ["plan", "resume", "sync"]
 
@@ -117,9 +120,10 @@ def sync(source: str, destination: str, **options: Any) -> int:
 @click.command(short_help="Say how many calls a sync takes, how long, and what limits it.")
 @_what
 @_where
+@click.option("--strict", is_flag=True, help="End with the exit code that a sync would end with.")
 @as_json
-def plan(source: str, destination: str, json_: bool, **options: Any) -> int:
-    """Say what a sync of SOURCE into DESTINATION would take. Writes nothing to the platform.
+def plan(source: str, destination: str, json_: bool, strict: bool, **options: Any) -> int:
+    """Say what a sync of SOURCE into DESTINATION would take, and how it would end. Writes nothing to the platform.
 
     \b
     headway plan contacts.csv hubspot:contacts --key email
@@ -128,22 +132,34 @@ def plan(source: str, destination: str, json_: bool, **options: Any) -> int:
 
     found = Sync(source, destination, **_given(options)).plan()
     if json_:
-        names = ("read", "records", "requests", "seconds", "quota_share", "binding_limit", "dead", "skipped")
+        names = (
+            "read", "records", "requests", "seconds", "quota_share", "quota_free", "binding_limit", "dead", "skipped",
+            "would_exit",
+        )  # fmt: skip
         emit({name: getattr(found, name) for name in names})
-        return 0
+    else:
+        _show(found)
+    return found.would_exit if strict else 0
+
+
+def _show(found: Plan) -> None:
     for note in found.notes:
         click.echo(note)
     click.echo(f"rows read            {found.read:,}" + _aside(dead=found.dead, skipped=found.skipped))
     click.echo(f"records to send      {found.records:,}")
     click.echo(f"calls                {found.requests:,}")
-    if found.quota_share is not None:
-        left = "" if found.quota_free is None else f", {found.quota_free:,} calls are left of it"
-        click.echo(f"share of the quota   {found.quota_share:.1%}{left}")
+    if found.quota is not None and found.quota_share is not None:
+        quota = found.quota
+        click.echo(
+            f"share of the {quota.period:<8}{found.quota_share:.1%}: {quota.free:,} of the {quota.period}'s "
+            f"{quota.amount:,} calls are left to use"
+        )
     click.echo(f"time                 {duration_text(found.seconds)}")
     if found.via:
         click.echo(f"way                  {found.via}")
     click.echo(f"what decides that    {found.binding_limit or 'the network: no limit binds'}")
-    return 0
+    if found.ending:
+        click.echo(f"a sync would end     {found.ending} (exit {found.would_exit})")
 
 
 def _aside(**counts: int) -> str:

@@ -64,7 +64,7 @@ def summary(report: Report, store: str | None) -> None:
     where = f" --store {store}" if store and store != DEFAULT_STORE else ""
     if report.dead:
         click.echo(f"What was refused, and why: headway dead ls --run {report.run}{where}")
-    if report.pending and report.run:
+    if report.run and (report.pending or report.state == "paused"):
         click.echo(f"Go on with: headway resume {report.run}{where}")
 
 

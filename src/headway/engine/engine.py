@@ -48,8 +48,7 @@ Got = tuple[Permit, Claim]
 class Engine:
     """One run's deliveries to one destination, in the running event loop.
 
-    `limits` names the account's limits that a delivery counts against (None: all of them); `rates` are the calls per
-    second that they allow, from which the number of calls in flight follows.
+    `rate` is the calls per second that the account's limits allow, from which the number of calls in flight follows.
     """
 
     def __init__(
@@ -60,7 +59,6 @@ class Engine:
         link: Link,
         *,
         settings: Settings | None = None,
-        limits: frozenset[str] | None = None,
         rate: float = math.inf,
         policy: RetryPolicy | None = None,
         observer: Observer | None = None,
@@ -77,7 +75,7 @@ class Engine:
         self._clock: Clock = clock or SystemClock()
         self._rng = rng or random.Random()
         self._rate = rate
-        self._names = limits
+        self._usual = connector.call(())  # which limits a delivery counts against may change: replies name new ones
         self._breaker = Breaker(self._settings.patience)
         self._owner = f"{os.getpid()}"
         self._tasks: set[asyncio.Task[None]] = set()
@@ -111,7 +109,7 @@ class Engine:
         if self._stopping:
             self._stop.set_result(None)
         self._permits = PermitQueue(
-            self._link.limiter, account=self._link.name, names=self._names, priority=self._settings.priority,
+            self._link.limiter, account=self._link.name, priority=self._settings.priority,
             wait_for_quota=self._settings.wait_for_quota, clock=self._clock, tell=self._tell,
         )  # fmt: skip
         try:
@@ -169,7 +167,7 @@ class Engine:
     async def _permit(self) -> Permit | None:
         """A permit; None when the engine is to end."""
         assert self._stop is not None
-        got = await self._permits.take(self._stop)
+        got = await self._permits.take(self._stop, 1, self._link.limits_for(self._usual))
         if isinstance(got, Parked):
             self._end(Ended(Ending.QUOTA, got.reason, got.until))
             return None

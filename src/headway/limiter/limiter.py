@@ -1,42 +1,49 @@
 """A gate under threads and event loops alike.
 
 Rules:
-* One short lock; no callback and no waiting under it.
-* A waiter is woken only when it was granted. A granted waiter that is gone gives its places back at once.
-* While one event loop is the only user, its own timer polls; as soon as a thread or a second loop joins, one daemon
-  thread per process does.
+* One short lock; no callback and no waiting under it. A permit asked for by who interrupted its own thread inside the
+  lock (a signal handler, a finalizer) is refused at once; a settlement is noted and done next.
+* A waiter is woken only when it was granted, and collects the grant itself: what nobody collects goes back.
+* Whoever is interrupted at any instruction leaves a permit that says how far it came (see limits/gate.py); a permit
+  that vanishes is noted by its finalizer and dealt with by the next who comes.
 * After `fork`, a limiter in memory refuses to work; one with shared state joins again as a new holder.
 """
 
 from __future__ import annotations
 
 import asyncio
+import logging
+import math
 import os
 import threading
 import weakref
-from collections import deque
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import TracebackType
-from typing import Literal, Self
+from typing import Literal, Self, TypeVar
 
 from headway.clock import Clock, SystemClock
 from headway.errors import ForkedLimiter, LimiterClosed, PermitTimeout, UsageError
-from headway.events import DestinationPaused, Observer, ProfileRefuted, RateLimitHit
-from headway.limiter.permit import Permit, PermitRequest
+from headway.events import DestinationPaused, Event, Observer, ProfileRefuted, RateLimitHit
+from headway.limiter.permit import Permit
 from headway.limiter.state.member import Member
-from headway.limiter.timers import Alarm, AsyncWaiter, ThreadWaiter, Waiter
-from headway.limits.express import Express
-from headway.limits.gate import Cost, Gate, Stage, Ticket
+from headway.limiter.timers import Alarm, AsyncWaiter, ThreadWaiter, Waiter, supervisor
+from headway.limits.gate import Gate
 from headway.limits.headers import Remaining, date_ns, remaining
-from headway.limits.learning import Pause, Rejections, learn, learn_date
-from headway.limits.limits import SECOND, Limit, nanoseconds
+from headway.limits.learning import Learned, Pause, Rejections, learn
+from headway.limits.limits import SECOND, Limit, Quota, nanoseconds
+from headway.limits.meters.meter import EVENT, FOREVER, Meter
+from headway.limits.meters.quota import QuotaMeter
+from headway.limits.resets import Resets
 from headway.limits.status import LimitStatus, status_of
+from headway.limits.ticket import HANDED, IN_FLIGHT, NEW, OVER, PRIORITIES, WAITING, Cost
 
 __all__ = ["LimitStatus", "Limiter"]
 
 _ALL: weakref.WeakSet[Limiter] = weakref.WeakSet()
+_log = logging.getLogger("headway")
+T = TypeVar("T")
 
 
 class Limiter:
@@ -51,8 +58,8 @@ class Limiter:
     """
 
     __slots__ = (
-        "__weakref__", "_alarm", "_clock", "_closed", "_dropped", "_forked", "_gate", "_linger", "_lock", "_membership",
-        "_now", "_observer", "_rejections", "name",
+        "__weakref__", "_alarm", "_busy", "_clock", "_closed", "_dropped", "_forked", "_gate", "_linger", "_lock",
+        "_member", "_now", "_observer", "_rejections", "_shut", "_wake", "name",
     )  # fmt: skip
 
     def __init__(
@@ -71,22 +78,27 @@ class Limiter:
         clock: Clock | None = None,
         ttl: float = 6.0,
     ) -> None:
-        _check(linger, lost, named=state is None or bool(name or keys))
+        _check(limits, linger, lost, named=state is None or bool(name or keys))
         self.name = name
-        self._clock: Clock = clock or SystemClock()
+        self._clock: Clock = clock or _SYSTEM
         self._now = self._clock.monotonic_ns
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
+        self._busy = (
+            False  # somebody is inside the lock: with a lock that lets its own thread in, that one was interrupted
+        )
         self._gate = Gate(limits, share=share, reserve=reserve, pacing=pacing)
         self._rejections = Rejections(self._gate)
         self._linger = nanoseconds(linger)
         self._observer = observer
-        self._alarm = Alarm(self._clock, self._poll)
+        self._alarm: Alarm | None = None  # made when somebody first waits
+        self._wake: int | None = None  # the instant of the next poll
         self._closed = False
         self._forked = False
-        self._dropped: deque[Ticket | Express] = deque()
-        self._membership: Member | None = None
+        self._shut = False  # one of the two
+        self._dropped: list[tuple[Permit, int, bool]] = []  # permit, when, whether its reply was there
+        self._member: Member | None = None
         if state is not None:
-            self._membership = Member(
+            self._member = Member(
                 str(state), self._gate, self._lock, self._clock, self._poll, observer,
                 name=name, keys=keys or {}, linger=self._linger, ttl=nanoseconds(ttl),
                 fresh=fresh, unused=lost == "unused",
@@ -102,21 +114,18 @@ class Limiter:
         priority: str = "bulk",
         timeout: float | None = None,
         limits: Iterable[str] | None = None,
-    ) -> PermitRequest:
-        """A context manager, `with` or `async with`, that takes a permit and settles it; see `acquire`."""
-        names = None if limits is None else frozenset(limits)
-        return PermitRequest(self, cost, priority, timeout, names)
-
-    def try_acquire(
-        self, cost: Cost = 1, *, priority: str = "bulk", limits: Iterable[str] | None = None
-    ) -> Permit | None:
-        """A permit if one is to be had now and nobody waits for it, else None."""
-        ticket = self._take(cost, priority, _names(limits))
-        if ticket is None and self._membership is not None and self._membership.lacking():
-            # The places are the keeper's to lend: ask once, which takes a few milliseconds.
-            self._membership.refresh(cost if isinstance(cost, int) else max(cost.values(), default=1), 0.5)
-            ticket = self._take(cost, priority, _names(limits))
-        return None if ticket is None else Permit(self, ticket)
+    ) -> Permit:
+        """A permit to be taken by `with` or `async with`, and settled at the end of the block; see `acquire`."""
+        gate = self._gate
+        if (
+            cost.__class__ is not int
+            or not 0 < cost <= gate.most
+            or limits is not None
+            or timeout is not None
+            or priority != "bulk"
+        ):
+            return self._special(cost, priority, timeout, limits)
+        return Permit(self, gate.all, cost)
 
     def acquire(
         self,
@@ -129,41 +138,15 @@ class Limiter:
         """Wait in this thread for a permit.
 
         `cost` in the limits' units, or by limit ({"tokens": 10}: 1 of the others); `priority` "interactive", "bulk" or
-        "replay"; `timeout` in seconds; `limits` the names of those that apply (default: all). Raises PermitTimeout (at
-        once, if it can be told now), NeverGranted,
-        LimiterClosed.
+        "replay"; `timeout` in seconds: None and inf wait, 0 and less mean now or never; `limits` the names of those
+        that apply (default: all). Raises PermitTimeout (at once, if it can be told now), NeverGranted, LimiterClosed.
         """
-        express = self._gate.express
-        if express is not None and cost == 1 and limits is None and priority == "bulk":
-            with self._lock:
-                if self._gate.express is express:
-                    now = self._now()
-                    window = express.only
-                    if window is None:
-                        if express.take(now):
-                            return Permit(self, express, now)
-                    else:
-                        ring = window.ring
-                        if window.head < len(ring) and ring[window.head] <= now:
-                            window.drain(now)
-                        if window.hold < window.cap:
-                            window.hold += 1
-                            window.in_flight += 1
-                            return Permit(self, express, now)
-        names = _names(limits)
-        ticket = self._take(cost, priority, names)
-        if ticket is not None:
-            return Permit(self, ticket)
-        waiter = ThreadWaiter()
-        ticket = self._queue(cost, priority, timeout, names, waiter, None)
-        try:
-            woken = ticket.stage is not Stage.WAITING or waiter.wait(timeout)
-        except BaseException:
-            self._abandon(ticket)
-            raise
-        return self._collect(ticket, timeout, woken=woken)
+        permit = self.permit(cost, priority=priority, timeout=timeout, limits=limits)
+        if not self._admit(permit):
+            self._wait(permit)
+        return permit
 
-    async def acquire_async(  # noqa: C901  # the express way stands in line: a call would cost what it saves
+    async def acquire_async(
         self,
         cost: Cost = 1,
         *,
@@ -172,93 +155,181 @@ class Limiter:
         limits: Iterable[str] | None = None,
     ) -> Permit:
         """Wait in this event loop for a permit; arguments and errors as for `acquire`."""
-        express = self._gate.express
-        if express is not None and cost == 1 and limits is None and priority == "bulk":
-            with self._lock:
-                if self._gate.express is express:
-                    now = self._now()
-                    window = express.only
-                    if window is None:
-                        if express.take(now):
-                            return Permit(self, express, now)
-                    else:
-                        ring = window.ring
-                        if window.head < len(ring) and ring[window.head] <= now:
-                            window.drain(now)
-                        if window.hold < window.cap:
-                            window.hold += 1
-                            window.in_flight += 1
-                            return Permit(self, express, now)
-        names = _names(limits)
-        ticket = self._take(cost, priority, names)
-        if ticket is not None:
-            return Permit(self, ticket)
+        permit = self.permit(cost, priority=priority, timeout=timeout, limits=limits)
+        if not self._admit(permit):
+            await self._wait_async(permit)
+        return permit
+
+    def try_acquire(
+        self, cost: Cost = 1, *, priority: str = "bulk", limits: Iterable[str] | None = None
+    ) -> Permit | None:
+        """A permit if there is one now and nobody who waits needs it, else None."""
+        permit = self.permit(cost, priority=priority, limits=limits)
+        if self._admit(permit) or self._try_among_others(permit):
+            return permit
+        if self._member is not None and self._member.lacking():
+            # The places are the keeper's to lend: ask once, which takes a few milliseconds.
+            self._member.refresh(cost if isinstance(cost, int) else max(cost.values(), default=1), 0.5)
+            if self._admit(permit) or self._try_among_others(permit):
+                return permit
+        return None
+
+    def _special(self, cost: Cost, priority: str, timeout: float | None, limits: Iterable[str] | None) -> Permit:
+        """A permit with other than the usual wishes: everything is checked before anything is queued."""
+        if priority not in PRIORITIES:
+            raise UsageError(f"unknown priority {priority!r}: one of {', '.join(PRIORITIES)}")
+        if timeout is not None:
+            if isinstance(timeout, bool) or not isinstance(timeout, int | float) or math.isnan(timeout):
+                raise UsageError(f"timeout must be a number of seconds, not {timeout!r}")
+            timeout = None if timeout == math.inf else max(0.0, float(timeout))
+        with self._lock:
+            meters = self._gate.choose(limits)
+        self._gate.check_cost(meters, cost)
+        permit = Permit(self, meters, 1)
+        if isinstance(cost, Mapping):
+            permit.set_costs(cost)
+        else:
+            permit.cost = cost
+        if priority != "bulk" or timeout is not None:
+            permit.more.priority, permit.more.timeout = priority, timeout
+        return permit
+
+    # -- admission: one way for everybody
+
+    def _admit(self, permit: Permit) -> bool:
+        """Take the permit if nobody waits and everything fits."""
+        gate = self._gate
+        with self._lock:
+            if self._busy or permit.stage:
+                self._misused()
+            self._busy = True
+            try:
+                now = self._now()
+                if now >= gate.look and not self._calm(now):
+                    return False
+                return not gate.take(permit, now)
+            finally:
+                self._busy = False
+
+    def _calm(self, now: int) -> bool:
+        """Deal with what is unusual; whether nobody waits and nothing is paused after it. The lock is held."""
+        if self._dropped:
+            self._sweep()
+        if self._shut:
+            self._refuse()
+        gate = self._gate
+        if now >= gate.next_look:
+            gate.look_at(now, self._clock.wall_ns())
+        return gate.calm(now)
+
+    def _misused(self) -> None:
+        if self._busy:
+            raise _reentered()
+        raise UsageError("a permit is good for one call: ask the limiter for another")
+
+    def _wait(self, permit: Permit) -> None:
+        timeout = permit.more.timeout
+        waiter = ThreadWaiter()
+        try:
+            self._queue(permit, waiter, None)
+            if permit.stage == WAITING:
+                waiter.wait(timeout)
+            self._collect(permit, timeout)
+        except BaseException:
+            self._abandon(permit)
+            raise
+
+    async def _wait_async(self, permit: Permit) -> None:
+        timeout = permit.more.timeout
         loop = asyncio.get_running_loop()
         waiter = AsyncWaiter(loop)
-        ticket = self._queue(cost, priority, timeout, names, waiter, loop)
-        alarm = None if timeout is None else loop.call_later(timeout, waiter.wake)
+        alarm = None
         try:
-            if ticket.stage is Stage.WAITING:
-                await waiter.future
+            self._queue(permit, waiter, loop)
+            if timeout is not None and permit.stage == WAITING:
+                alarm = loop.call_later(timeout, waiter.expire)
+            while permit.stage == WAITING and not waiter.expired:
+                await waiter.wait()
+            self._collect(permit, timeout)
         except BaseException:
-            self._abandon(ticket)
+            self._abandon(permit)
             raise
         finally:
             if alarm is not None:
                 alarm.cancel()
-        return self._collect(ticket, timeout, woken=ticket.stage is not Stage.WAITING)
 
-    def _take(self, cost: Cost, priority: str, names: frozenset[str] | None) -> Ticket | None:
-        clock = self._clock
-        with self._lock:
-            if self._closed or self._forked:
-                self._refuse()
-            now, wall = clock.monotonic_ns(), clock.wall_ns()
-            if self._dropped:
-                self._bury_dropped(now, wall)
-            return self._gate.try_take(now, wall, cost, priority, names)
+    def _try_among_others(self, permit: Permit) -> bool:
+        """Take the permit although others wait, if it needs nothing of what they wait for."""
 
-    def _queue(
-        self,
-        cost: Cost,
-        priority: str,
-        timeout: float | None,
-        names: frozenset[str] | None,
-        waiter: Waiter,
-        loop: asyncio.AbstractEventLoop | None,
-    ) -> Ticket:
-        with self._lock:
-            if self._closed or self._forked:
+        def enqueue(now: int) -> bool:
+            if not self._gate.active or self._gate.paused_until > now:
+                return False
+            self._gate.enqueue(permit, permit.more.priority, _NOBODY)
+            return True
+
+        def collect(now: int) -> bool:
+            if permit.stage == HANDED:
+                permit.stage = IN_FLIGHT
+                return True
+            self._gate.abandon(permit, now)
+            permit.stage, permit.more.waker = NEW, None
+            return False
+
+        if not self._inside(enqueue):
+            return False
+        self._poll()
+        return self._inside(collect)
+
+    def _queue(self, permit: Permit, waiter: Waiter, loop: asyncio.AbstractEventLoop | None) -> None:
+        timeout = permit.more.timeout
+
+        def enqueue(now: int) -> None:
+            if self._shut:
                 self._refuse()
-            now, wall = self._clock.monotonic_ns(), self._clock.wall_ns()
-            ticket = self._gate.request(cost, priority, names)
-            ticket.waker = waiter
             if timeout is not None:
-                at, limit = self._gate.earliest(ticket, now, wall)
-                if at is not None and at > now + nanoseconds(timeout):
-                    self._gate.abandon(ticket)
+                at, limit = self._gate.soonest(permit, now)
+                if at > now + nanoseconds(timeout):
                     raise _too_late(timeout, limit, (at - now) / SECOND)
+            self._gate.enqueue(permit, permit.more.priority, waiter)
+            if self._alarm is None:
+                self._alarm = Alarm(self)
             self._alarm.joined(loop)
-        self._poll()
-        return ticket
 
-    def _collect(self, ticket: Ticket, timeout: float | None, *, woken: bool) -> Permit:
-        with self._lock:
-            if ticket.stage is Stage.IN_FLIGHT:
-                return Permit(self, ticket)
-            if self._closed or self._forked:
+        self._inside(enqueue)
+        supervisor().watch(self)
+        self._poll()
+
+    def _collect(self, permit: Permit, timeout: float | None) -> None:
+        """The waiter takes what it was granted, or learns why it was not."""
+
+        def collect(now: int) -> None:
+            if permit.stage == HANDED:
+                permit.stage = IN_FLIGHT
+                return
+            if self._shut:
                 self._refuse()
-            assert not woken
-            now = self._clock.monotonic_ns()
-            at, limit = self._gate.earliest(ticket, now, self._clock.wall_ns())
-            self._gate.abandon(ticket)
-        self._poll()
-        raise _too_late(timeout or 0, limit, None if at is None else max(0, at - now) / SECOND)
+            at, limit = self._gate.reason(permit, now)
+            raise _too_late(timeout or 0, limit, None if at >= EVENT else max(0, at - now) / SECOND)
 
-    def _abandon(self, ticket: Ticket) -> None:
-        with self._lock:
-            self._gate.abandon(ticket)
-        self._poll()
+        self._inside(collect)
+
+    def _abandon(self, permit: Permit) -> None:
+        """Nobody waits for this permit any more; what it was granted was certainly not sent."""
+
+        def abandon(now: int) -> None:
+            self._gate.abandon(permit, now)
+            permit.stage = OVER
+
+        self._inside(abandon)
+        if self._gate.active:
+            self._poll()
+
+    def _blocked(self, permit: Permit) -> tuple[str, float | None]:
+        def look(now: int) -> tuple[str, float | None]:
+            at, limit = self._gate.reason(permit, now)
+            return limit, None if at >= EVENT else max(0, at - now) / SECOND
+
+        return self._inside(look)
 
     def _refuse(self) -> None:
         if self._forked:
@@ -266,155 +337,249 @@ class Limiter:
                 f"limiter {self.name!r} was made before fork: parent and child would each spend the whole limit; "
                 "make it after the fork, or give it state= to share"
             )
-        raise LimiterClosed(f"limiter {self.name!r} is closed")
+        if self._closed:
+            raise LimiterClosed(f"limiter {self.name!r} is closed")
+
+    def _inside(self, step: Callable[[int], T]) -> T:
+        """Take a step under the lock, with dropped permits dealt with and the clocks read.
+
+        There is no way to be interrupted between taking the lock and the block that gives it back.
+        """
+        with self._lock:
+            if self._busy:
+                raise _reentered()
+            self._busy = True
+            try:
+                return step(self._ready())
+            finally:
+                self._busy = False
 
     # -- polling
 
     def _poll(self) -> None:
         """Grant what fits now, wake those granted, set the timer for the next."""
-        clock = self._clock
+        with self._lock:
+            if self._busy or self._closed:
+                return  # who was interrupted here polls itself, or the supervisor will
+            self._busy = True
+            try:
+                now = self._ready()
+                poll = self._gate.poll(now)
+                self._wake = poll.wake
+            finally:
+                self._busy = False
+        for permit in poll.granted:
+            if permit.waker is not None:
+                permit.waker.wake()
+        if self._alarm is not None:
+            self._alarm.set()
+        if self._gate.active and self._member is not None:
+            self._member.nudge()
+
+    def _tick(self) -> bool:
+        """The supervisor's look; False when nobody waits any more."""
+        late: list[Permit] = []
         with self._lock:
             if self._closed:
-                return
-            now, wall = clock.monotonic_ns(), clock.wall_ns()
-            if self._dropped:
-                self._bury_dropped(now, wall)
-            poll = self._gate.poll(now, wall)
-            waiting = self._gate.waiting
-            self._alarm.set_for_threads(poll.wake)
-        for ticket in poll.granted:
-            waker: Waiter = ticket.waker  # type: ignore[assignment]
-            ticket.waker = None
-            waker.wake()
-        self._alarm.set_for_loop(poll.wake)
-        if waiting and self._membership is not None:
-            self._membership.nudge()
+                return False
+            if not self._busy:
+                self._busy = True
+                try:
+                    late = self._gate.tick()  # type: ignore[assignment]  # our gate's tickets are permits
+                finally:
+                    self._busy = False
+        for permit in late:
+            if permit.waker is not None:
+                permit.waker.wake()
+        self._poll()
+        return self._gate.restless
+
+    def _ready(self) -> int:
+        """The lock is held: deal with dropped permits, read the clocks."""
+        if self._dropped:
+            self._sweep()
+        now = self._now()
+        gate = self._gate
+        if now >= gate.next_look:
+            gate.look_at(now, self._clock.wall_ns())
+        gate.calm(now)
+        return now
+
+    def _sweep(self) -> None:
+        """Deal with permits that vanished; the lock is held. A call that was granted and not settled lingers."""
+        gate = self._gate
+        while self._dropped:
+            permit, at, replied = self._dropped[0]
+            if permit.stage == IN_FLIGHT and replied:
+                gate.settle(permit, at)
+            elif permit.stage == IN_FLIGHT:
+                gate.lose(permit, at, self._linger)
+            elif permit.stage < OVER:
+                gate.mend(permit, at)
+                gate.abandon(permit, at)
+            permit.stage = OVER
+            del self._dropped[0]
 
     # -- what permits call
 
-    def ticket_of(self, permit: Permit) -> Ticket:
-        """The ticket of a permit that went the express way; it goes on like any other from here."""
+    def _settle(self, permit: Permit, cost: Cost | None) -> None:
+        gate = self._gate
         with self._lock:
-            way, granted = permit._way, permit._granted
-            if isinstance(way, Ticket):
-                return way
-            permit._granted = -1  # over already, if another thread was first: the gate makes a ticket that is
-            ticket = permit._way = self._gate.from_express(way, granted)
-            return ticket
+            if self._busy:
+                self._dropped.append((permit, self._now(), True))
+                return
+            self._busy = True
+            try:
+                now = self._now()
+                usual = now < gate.look
+                if not usual:
+                    self._ready()
+                if cost is not None:
+                    gate.correct(permit, now, cost)
+                if not gate.settle(permit, now):
+                    return
+            finally:
+                self._busy = False
+        if not usual and gate.active:
+            self._changed(permit)
+        if self._member is not None and self._member.keen:
+            self._member_settled(permit)
 
-    def stamp(self, ticket: Ticket) -> None:
-        """See `Permit.sent`."""
-        with self._lock:
-            self._gate.stamp(ticket, self._clock.monotonic_ns())
+    def _member_settled(self, permit: Permit) -> None:
+        member = self._member
+        assert member is not None
+        if self._inside(lambda now: member.settled(permit, now)):
+            member.nudge()
 
-    def settle(self, ticket: Ticket, cost: Cost | None) -> None:
-        """See `Permit.settle`."""
-        self._end(ticket, 0, cost)
+    def _lose(self, permit: Permit) -> None:
+        self._inside(lambda now: self._gate.lose(permit, now, self._linger))
+        self._changed(permit)
 
-    def lose(self, ticket: Ticket) -> None:
-        """See `Permit.lose`."""
-        self._end(ticket, self._linger, None)
+    def _cancel(self, permit: Permit) -> None:
+        self._inside(lambda _: self._gate.cancel(permit))
+        self._changed(permit)
 
-    def _end(self, ticket: Ticket, lost: int, cost: Cost | None) -> None:
-        clock = self._clock
-        with self._lock:
-            now, wall = clock.monotonic_ns(), clock.wall_ns()
-            over = self._gate.settle(ticket, now, wall, lost=lost, actual=cost)
-            shared = self._membership if over and not lost else None
-            scarce = shared is not None and shared.settled(ticket, now, wall)
-            waiting = self._gate.waiting
-        if waiting:
-            self._poll()
-        elif scarce and self._membership is not None:
-            self._membership.nudge()
-
-    def drop(self, permit: Ticket | Express) -> None:
-        """A permit was forgotten: its call lingers.
-
-        The garbage collector calls this, and may have interrupted whoever holds the lock in this very thread: then the
-        next poll does it.
-        """
-        self._dropped.append(permit)
-        if self._lock.acquire(blocking=False):
-            self._lock.release()
+    def _changed(self, permit: Permit) -> None:
+        if self._gate.active:
+            for meter in permit.meters:
+                self._gate.touched |= meter.bit
             self._poll()
 
-    def _bury_dropped(self, now: int, wall: int) -> None:
-        """The lock is held."""
-        while self._dropped:
-            dropped = self._dropped.popleft()
-            ticket = dropped if isinstance(dropped, Ticket) else self._gate.from_express(dropped, now)
-            self._gate.settle(ticket, now, wall, lost=self._linger)
+    def _stamp(self, permit: Permit) -> None:
+        self._inside(lambda now: self._gate.stamp(permit, now))
 
-    def cancel(self, ticket: Ticket) -> None:
-        """See `Permit.cancel`."""
-        with self._lock:
-            self._gate.cancel(ticket)
-            waiting = self._gate.waiting
-        if waiting:
+    def _observe(self, permit: Permit, status: int, headers: Mapping[str, str]) -> None:
+        lowered = {str(name).lower(): value for name, value in headers.items()}
+        date = date_ns(lowered)
+
+        def note(now: int) -> None:
+            if status < 400:
+                self._rejections.delivered(permit.granted)
+            if date is not None:
+                self._gate.date(now, date)
+
+        self._inside(note)
+        self._learn(permit, remaining(lowered, self._clock.wall_ns()))
+
+    def _learn(self, permit: Permit, said: Sequence[Remaining]) -> None:
+        if not said:
+            return
+
+        def take_up(now: int) -> Learned:
+            learned = learn(self._gate, permit, said, now, self._clock.wall_ns())
+            for window in learned.windows:
+                meter = self._add(window, None)
+                meter.began(now, learned.counted[window.name])
+            if self._member is not None and learned.counted:
+                self._member.heard(learned.counted)
+                if learned.news:
+                    self._member.learned()
+            return learned
+
+        learned = self._inside(take_up)
+        if self._member is not None and learned.counted:
+            self._member.nudge()
+        self._tell_learned(learned)
+        if self._gate.active:
             self._poll()
 
-    def observe(self, ticket: Ticket, status: int, headers: Mapping[str, str]) -> None:
-        """See `Permit.observe`."""
-        clock = self._clock
-        lowered = {name.lower(): value for name, value in headers.items()}
-        with self._lock:
-            if ticket.grants and status < 400:
-                self._rejections.delivered(ticket.grants[0].granted)
-            learn_date(ticket, date_ns(lowered), clock.monotonic_ns())
-        self.learn(ticket, remaining(lowered, clock.wall_ns()))
+    def _tell_learned(self, learned: Learned) -> None:
+        if learned.refuted:
+            self._tell(ProfileRefuted(self.name, next(iter(learned.counted)), "; ".join(learned.refuted)))
+        for window in learned.windows:
+            reason = f"the platform names a window that the profile lacks: {window.amount} per {window.per:g} s"
+            self._tell(ProfileRefuted(self.name, window.name, reason))
 
-    def learn(self, ticket: Ticket, said: Sequence[Remaining]) -> None:
-        """See `Permit.learn`."""
-        clock = self._clock
-        with self._lock:
-            now, wall = clock.monotonic_ns(), clock.wall_ns()
-            refuted: list[str] = []
-            heard = learn(self._gate, ticket, said, now, wall, refuted)
-            if self._membership is not None and heard:
-                self._membership.heard(heard)
-        if heard and self._membership is not None:
-            self._membership.nudge()
-        if refuted and self._observer is not None:
-            self._observer(ProfileRefuted(self.name, next(iter(heard)), "; ".join(refuted)))
-
-    def rejected(self, limit: str = "", retry_after: float | None = None) -> float:
+    def rejected(self, limit: str = "", retry_after: float | None = None, reset: float | None = None) -> float:
         """A reply refused a call for its rate: pause the limit it names ('' for all); returns seconds of the pause."""
-        return self.reject(None, limit, retry_after)
+        return self._reject(None, limit, retry_after, reset)
 
-    def reject(self, ticket: Ticket | None, limit: str, retry_after: float | None) -> float:
-        """See `Permit.rejected`."""
-        wait = None if retry_after is None else nanoseconds(retry_after)
-        with self._lock:
-            now, wall = self._clock.monotonic_ns(), self._clock.wall_ns()
-            sent = ticket.grants[0].granted if ticket is not None and ticket.grants else now
-            self._gate.refused(ticket, limit, now)
-            pause = self._rejections.rejected(now, wall, sent, limit, wait)
-            if self._membership is not None and pause.fresh:
-                self._membership.paused(pause.limit, pause.nanoseconds)
-        self._tell(pause, retry_after)
+    def _reject(self, permit: Permit | None, limit: str, retry_after: float | None, reset: float | None) -> float:
+        wait, until = _span("retry_after", retry_after), _span("reset", reset)
+
+        def note(now: int) -> Pause:
+            pause = self._rejections.rejected(now, permit, limit, wait, until)
+            if self._member is not None and pause.fresh:
+                self._member.paused(pause.limit, pause.nanoseconds)
+            return pause
+
+        pause = self._inside(note)
+        self._tell_pause(pause, retry_after)
         self._poll()
         return pause.nanoseconds / SECOND
 
-    def _tell(self, pause: Pause, retry_after: float | None) -> None:
-        tell = self._observer
-        if tell is None or not pause.fresh:
+    def _tell_pause(self, pause: Pause, retry_after: float | None) -> None:
+        if self._observer is None or not pause.fresh:
             return
-        tell(RateLimitHit(self.name, pause.limit, retry_after))
-        until = datetime.now(UTC) + timedelta(microseconds=pause.nanoseconds // 1000)
+        self._tell(RateLimitHit(self.name, pause.limit, retry_after))
+        until = datetime.now(UTC) + timedelta(microseconds=min(pause.nanoseconds, 1 << 58) // 1000)
         reason = "the platform asks for more than an hour: parked" if pause.parked else "rate limited"
-        tell(DestinationPaused(self.name, pause.limit, until, reason))
+        self._tell(DestinationPaused(self.name, pause.limit, until, reason))
         if pause.refuted:
-            tell(ProfileRefuted(self.name, pause.limit, pause.refuted))
+            self._tell(ProfileRefuted(self.name, pause.limit, pause.refuted))
+
+    def _tell(self, event: Event) -> None:
+        """What an observer raises costs no reply and no permit: it is logged."""
+        if self._observer is not None:
+            try:
+                self._observer(event)
+            except Exception:  # the observer's fault, whatever it is
+                _log.exception("headway: an observer of limiter %r failed", self.name)
 
     # -- the rest
 
     def add(self, limit: Limit, key: str | None = None) -> None:
-        """One more limit for tickets asked for from now on, shared under `key`. What is in flight does not count."""
-        with self._lock:
-            meter = self._gate.add(limit)
-            if self._membership is not None:
-                self._membership.add(meter, key)
+        """One more limit for permits asked for from now on, shared under `key`. What is in flight does not count."""
+        self._inside(lambda _: self._add(limit, key))
+
+    def _add(self, limit: Limit, key: str | None) -> Meter:
+        meter = self._gate.add(limit)
+        if self._member is not None:
+            self._member.add(meter, key)
+        return meter
+
+    def rekey(self, limits: Iterable[Limit], keys: Mapping[str, str]) -> None:
+        """Share these limits under other keys from now on: the platform has told whose they are.
+
+        What is in flight, cooling and used counts under the new keys, what was heard of them is told there. A calendar
+        quota takes up the reset of its limit here; nothing else of a limit changes.
+        """
+        self._inside(lambda now: self._rekey(tuple(limits), keys, now))
+        self._poll()
+        if self._member is not None:
+            self._member.nudge()
+
+    def _rekey(self, limits: Sequence[Limit], keys: Mapping[str, str], now: int) -> None:
+        for limit in limits:
+            if self._member is not None:
+                self._member.part(limit.name, keys[limit.name], now)
+            meter = self._gate.meters[limit.name]
+            if isinstance(limit, Quota) and isinstance(meter, QuotaMeter):
+                meter.reset_at(Resets.parse(str(limit.resets)))
+        self._gate.look_at(now, self._clock.wall_ns())
+        for limit in limits:
+            if self._member is not None:
+                self._member.rejoin_as(limit.name, keys[limit.name], now)
 
     @property
     def limits(self) -> tuple[str, ...]:
@@ -426,33 +591,33 @@ class Limiter:
     def rate(self) -> float | None:
         """Calls per second that an `Adaptive` limit allows now, the lowest of several; None without one."""
         with self._lock:
-            return min((meter.rate for meter in self._gate.adaptive), default=None)
+            return min((rate for rate in (meter.rate for meter in self._gate.all) if rate is not None), default=None)
 
     def snapshot(self) -> tuple[LimitStatus, ...]:
         """How every limit stands now."""
-        with self._lock:
-            now, wall = self._clock.monotonic_ns(), self._clock.wall_ns()
-            return tuple(status_of(self._gate, meter, now, wall) for meter in self._gate.meters.values())
+        return self._inside(lambda now: tuple(status_of(self._gate, meter, now) for meter in self._gate.all))
 
     @property
     def recovering(self) -> float:
         """Seconds until the places of a dead process, or of a lost state, are free at the latest; 0 for none."""
-        return 0.0 if self._membership is None else self._membership.recovering()
+        return 0.0 if self._member is None else self._member.recovering()
 
     def close(self) -> None:
         """Give shared places back and refuse further permits; whoever waits gets LimiterClosed. May be called twice."""
         with self._lock:
             if self._closed:
                 return
-            self._closed = True
-            waiters = self._gate.drop_waiting()
-            self._alarm.set_for_threads(None)
-        for ticket in waiters:
-            waker: Waiter = ticket.waker  # type: ignore[assignment]
-            waker.wake()
-        self._alarm.set_for_loop(None)
-        if self._membership is not None:
-            self._membership.leave()
+            self._closed = self._shut = True
+            self._gate.pause(FOREVER)
+            waiting = self._gate.drop_waiting()
+            self._wake = None
+        for permit in waiting:
+            if permit.waker is not None:
+                permit.waker.wake()
+        if self._alarm is not None:
+            self._alarm.set()
+        if self._member is not None:
+            self._member.leave()
 
     def __enter__(self) -> Self:
         return self
@@ -464,27 +629,64 @@ class Limiter:
         return False
 
     def _after_fork(self) -> None:
-        self._lock = threading.Lock()
-        self._alarm = Alarm(self._clock, self._poll)
-        if self._membership is None:
-            self._forked = True
-            self._gate.express = None
+        self._lock = threading.RLock()
+        self._busy = False
+        self._alarm = None
+        if self._member is None:
+            self._forked = self._shut = True
+            self._gate.pause(FOREVER)
         else:
             self._gate.drop_waiting()
-            self._membership.rejoin(self._lock)
+            self._member.rejoin(self._lock)
 
 
-def _check(linger: float, lost: str, *, named: bool) -> None:
-    if not linger >= 0:
-        raise UsageError(f"linger must be at least 0 seconds, not {linger!r}")
+class _Nobody:
+    """Who asks now or never: nobody is there to be woken."""
+
+    __slots__ = ()
+
+    def wake(self) -> None: ...
+
+    def listening(self) -> bool:
+        return True
+
+    def gone(self) -> bool:
+        return False
+
+
+_NOBODY = _Nobody()
+_SYSTEM = SystemClock()
+
+
+class _Reentered(PermitTimeout):
+    """Asked for by who interrupted its own thread inside the limiter."""
+
+
+def _reentered() -> _Reentered:
+    return _Reentered(
+        "refused at once: this thread was interrupted inside the limiter (by a signal handler or a finalizer) and could "
+        "wait for itself for ever", None, "",
+    )  # fmt: skip
+
+
+def _check(limits: Sequence[Limit], linger: float, lost: str, *, named: bool) -> None:
+    if not limits:
+        raise UsageError("a limiter needs at least one limit, such as Window(100, per=10)")
+    if isinstance(linger, bool) or not isinstance(linger, int | float) or not 0 <= linger < math.inf:
+        raise UsageError(f"linger must be a finite number of seconds, at least 0, not {linger!r}")
     if lost not in {"used", "unused"}:
         raise UsageError(f"lost is 'used' or 'unused', not {lost!r}")
     if not named:
         raise UsageError("a limiter with shared state needs a name= under which to share it")
 
 
-def _names(limits: Iterable[str] | None) -> frozenset[str] | None:
-    return limits if limits is None or isinstance(limits, frozenset) else frozenset(limits)
+def _span(what: str, seconds: float | None) -> int | None:
+    """Seconds of a reply as nanoseconds; UsageError for what is no number of seconds."""
+    if seconds is None:
+        return None
+    if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not math.isfinite(seconds):
+        raise UsageError(f"{what} must be a number of seconds, not {seconds!r}")
+    return max(0, nanoseconds(seconds))
 
 
 def _too_late(timeout: float, limit: str, earliest: float | None) -> PermitTimeout:

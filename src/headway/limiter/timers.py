@@ -1,31 +1,50 @@
 """Who polls a limiter when time has passed, and how a granted waiter is woken.
 
 Rules:
-* A wake-up is a hint to poll, never a grant. An early or late timer does no harm.
-* One daemon thread per process serves every limiter that threads, or more than one loop, use.
+* A wake-up is a hint to poll or to look, never a grant. One that is early, late or repeated does no harm.
+* While one event loop is the only one that waits, its own timer polls; as soon as a thread or a second loop joins, the
+  supervisor does: one daemon thread per process.
+* While anybody waits, the supervisor looks at the limiter once a second, whatever was lost: a timer, a wake-up, an
+  event loop that stopped. Nothing that it calls can end it, and whoever needs it starts it again if it is gone.
 """
 
 from __future__ import annotations
 
 import asyncio
 import heapq
+import logging
 import os
 import threading
+import time
 import weakref
-from collections.abc import Callable
+from contextlib import suppress
 from typing import Protocol
 
-from headway.clock import Clock
+from headway.clock import Clock, SystemClock
 from headway.limits.limits import SECOND
 
-__all__ = ["Alarm", "AsyncWaiter", "LoopTimer", "ThreadTimer", "ThreadWaiter", "Waiter"]
+__all__ = ["Alarm", "AsyncWaiter", "Polled", "ThreadWaiter", "Waiter", "supervisor"]
+
+_TICK = 1.0
+_log = logging.getLogger("headway")
 
 
 class Waiter(Protocol):
     """Somebody who waits for a grant."""
 
-    def wake(self) -> None:
-        """It was granted; may be called from any thread."""
+    def wake(self) -> None: ...
+    def listening(self) -> bool: ...
+    def gone(self) -> bool: ...
+
+
+class Polled(Protocol):
+    """What timers need of a limiter."""
+
+    _clock: Clock
+    _wake: int | None
+
+    def _poll(self) -> None: ...
+    def _tick(self) -> bool: ...
 
 
 class ThreadWaiter:
@@ -38,167 +57,261 @@ class ThreadWaiter:
         self._lock.acquire()
 
     def wake(self) -> None:
-        self._lock.release()
+        """It was granted; may be called from any thread, and more than once."""
+        with suppress(RuntimeError):  # woken already
+            self._lock.release()
+
+    def listening(self) -> bool:
+        return True
+
+    def gone(self) -> bool:
+        return False
 
     def wait(self, timeout: float | None) -> bool:
         """True if woken in time."""
-        return self._lock.acquire(timeout=-1 if timeout is None else min(timeout, threading.TIMEOUT_MAX))
+        return self._lock.acquire(timeout=-1 if timeout is None else min(max(timeout, 0.0), threading.TIMEOUT_MAX))
 
 
 class AsyncWaiter:
     """A coroutine that waits, in its own loop."""
 
-    __slots__ = ("_loop", "future")
+    __slots__ = ("_loop", "expired", "future")
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
         self.future: asyncio.Future[None] = loop.create_future()
+        self.expired = False
 
     def wake(self) -> None:
-        try:
-            running = asyncio.get_running_loop()
-        except RuntimeError:
-            running = None
-        if running is self._loop:
+        """It was granted; may be called from any thread, and more than once."""
+        if _running_loop() is self._loop:
             self._done()
-        elif not self._loop.is_closed():
-            self._loop.call_soon_threadsafe(self._done)
+        else:
+            with suppress(RuntimeError):  # the loop was closed: the supervisor takes the grant back
+                self._loop.call_soon_threadsafe(self._done)
+
+    def listening(self) -> bool:
+        return self._loop.is_running()
+
+    def gone(self) -> bool:
+        return self._loop.is_closed()
+
+    def expire(self) -> None:
+        """The time that it would wait is over; called in its loop."""
+        self.expired = True
+        self._done()
+
+    async def wait(self) -> None:
+        """Until woken or expired."""
+        await self.future
+        if not self.expired:
+            self.future = self._loop.create_future()
 
     def _done(self) -> None:
         if not self.future.done():
             self.future.set_result(None)
 
 
-class LoopTimer:
-    """The timer of the one event loop that uses a limiter."""
+def _running_loop() -> asyncio.AbstractEventLoop | None:
+    try:
+        return asyncio.get_running_loop()
+    except RuntimeError:
+        return None
 
-    __slots__ = ("_at", "_clock", "_handle", "_poll", "loop")
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, clock: Clock, poll: Callable[[], None]) -> None:
-        self.loop = loop
-        self._clock = clock
-        self._poll = poll
-        self._at: int | None = None
+class Alarm:
+    """Polls one limiter when time has passed: by its only loop's own timer, or by the supervisor."""
+
+    __slots__ = ("_at", "_by_thread", "_handle", "_limiter", "_loop")
+
+    def __init__(self, limiter: Polled) -> None:
+        self._limiter = weakref.ref(limiter)
+        self._loop: asyncio.AbstractEventLoop | None = None
         self._handle: asyncio.TimerHandle | None = None
+        self._at: int | None = None
+        self._by_thread = False
 
-    def set(self, at: int | None) -> None:
-        if at == self._at:
+    def joined(self, loop: asyncio.AbstractEventLoop | None) -> None:
+        """A waiter in this loop, or in a thread (None); the limiter's lock is held."""
+        if self._by_thread or loop is self._loop:
+            self._by_thread = self._by_thread or loop is None
+            return
+        if loop is not None and (self._loop is None or self._loop.is_closed()):
+            self._loop, self._handle, self._at = loop, None, None
+        else:
+            self._by_thread, self._at = True, None
+
+    def set(self) -> None:
+        """The instant of the limiter's next poll changed; from any thread, without the lock."""
+        limiter = self._limiter()
+        if limiter is None:
+            return
+        if self._by_thread:
+            at = limiter._wake
+            if at is not None and (self._at is None or at < self._at):
+                self._at = at
+                supervisor().schedule(at, limiter, self)
+            return
+        loop = self._loop
+        if loop is None:
+            return
+        if _running_loop() is loop:
+            self._refresh()
+        else:
+            with suppress(RuntimeError):  # the loop was closed
+                loop.call_soon_threadsafe(self._refresh)
+
+    def fired(self) -> None:
+        """The supervisor polls now."""
+        self._at = None
+
+    def _refresh(self) -> None:
+        """In the loop: set its timer to what the limiter says now, not to what it said to whoever came late."""
+        limiter, loop = self._limiter(), self._loop
+        at = None if limiter is None or self._by_thread else limiter._wake
+        if at == self._at or limiter is None or loop is None:
             return
         if self._handle is not None:
             self._handle.cancel()
             self._handle = None
         self._at = at
-        if at is not None and not self.loop.is_closed():
-            self._handle = self.loop.call_later(max(0, at - self._clock.monotonic_ns()) / SECOND, self._fire)
+        if at is not None and not loop.is_closed():
+            self._handle = loop.call_later(max(0, at - limiter._clock.monotonic_ns()) / SECOND, self._fire)
 
     def _fire(self) -> None:
         self._at = self._handle = None
-        self._poll()
+        limiter = self._limiter()
+        if limiter is not None:
+            limiter._poll()
 
 
-class ThreadTimer:
-    """The part of the process's timer thread that serves one limiter."""
+class _Supervisor:
+    """Timers of limiters that threads wait for, and a look once a second at every limiter that anybody waits for."""
 
-    __slots__ = ("_clock", "_poll", "at")
-
-    def __init__(self, clock: Clock, poll: Callable[[], None]) -> None:
-        self._clock = clock
-        self._poll = weakref.WeakMethod(poll)
-        self.at: int | None = None
-
-    def set(self, at: int | None) -> None:
-        if at != self.at:
-            self.at = at
-            if at is not None:
-                _timer_thread().schedule(at, self._clock, self)
-
-    def fire(self, at: int) -> None:
-        """Called by the thread: polls unless the timer was set anew."""
-        if self.at == at:
-            self.at = None
-            poll = self._poll()
-            if poll is not None:
-                poll()
-
-
-class Alarm:
-    """Polls one limiter when time has passed: by its only loop's own timer, or by the process's timer thread."""
-
-    __slots__ = ("__weakref__", "_clock", "_loop_timer", "_poll", "_thread_timer")
-
-    def __init__(self, clock: Clock, poll: Callable[[], None]) -> None:
-        self._clock = clock
-        self._poll = poll
-        self._loop_timer: LoopTimer | None = None
-        self._thread_timer: ThreadTimer | None = None
-
-    def joined(self, loop: asyncio.AbstractEventLoop | None) -> None:
-        """A waiter in this loop, or in a thread (None); the limiter's lock is held."""
-        if self._thread_timer is not None:
-            return
-        timer = self._loop_timer
-        if loop is not None and (timer is None or timer.loop is loop or timer.loop.is_closed()):
-            if timer is None or timer.loop is not loop:
-                self._loop_timer = LoopTimer(loop, self._clock, self._poll)
-        else:
-            self._thread_timer = ThreadTimer(self._clock, self._poll)
-
-    def set_for_threads(self, at: int | None) -> None:
-        """Poll at `at`, None for not at all, if threads wait here; the limiter's lock is held."""
-        if self._thread_timer is not None:
-            self._thread_timer.set(at)
-
-    def set_for_loop(self, at: int | None) -> None:
-        """Poll at `at`, None for not at all, if one loop is the only user; from any thread, without the lock."""
-        timer = self._loop_timer
-        if timer is None or self._thread_timer is not None:
-            return
-        try:
-            here = asyncio.get_running_loop() is timer.loop
-        except RuntimeError:
-            here = False
-        if here:
-            timer.set(at)
-        elif not timer.loop.is_closed():
-            timer.loop.call_soon_threadsafe(timer.set, at)
-
-
-class _TimerThread:
     def __init__(self) -> None:
         self._changed = threading.Condition()
-        self._heap: list[tuple[int, int, Clock, ThreadTimer]] = []
+        self._timers: list[tuple[int, int, Clock, weakref.ref[Polled], Alarm]] = []
+        self._watched: set[weakref.ref[Polled]] = set()
         self._seq = 0
-        self._thread = threading.Thread(target=self._run, name="headway-timer", daemon=True)
-        self._thread.start()
+        self._thread: threading.Thread | None = None
+        self._next_tick = 0.0
 
-    def schedule(self, at: int, clock: Clock, timer: ThreadTimer) -> None:
+    def schedule(self, at: int, limiter: Polled, alarm: Alarm) -> None:
+        """Poll the limiter at this instant of its clock."""
         with self._changed:
             self._seq += 1
-            heapq.heappush(self._heap, (at, self._seq, clock, timer))
-            if self._heap[0][3] is timer:
+            heapq.heappush(self._timers, (at, self._seq, limiter._clock, weakref.ref(limiter), alarm))
+            first = self._timers[0][4] is alarm
+            if first:
                 self._changed.notify()
+        self._ensure()
+
+    def watch(self, limiter: Polled) -> None:
+        """Look at the limiter once a second until it says that nobody waits."""
+        if not isinstance(limiter._clock, SystemClock):
+            return  # a clock that a test owns does not go on by itself
+        with self._changed:
+            if not self._watched:
+                self._next_tick = time.monotonic() + _TICK
+                self._changed.notify()
+            self._watched.add(weakref.ref(limiter))
+        self._ensure()
+
+    def _ensure(self) -> None:
+        thread = self._thread
+        if thread is not None and thread.is_alive():
+            return
+        thread = threading.Thread(target=self._run, name="headway-supervisor", daemon=True)
+        with self._changed:
+            if self._thread is not None and self._thread.is_alive():
+                return
+            self._thread = thread
+        thread.start()
 
     def _run(self) -> None:
-        while True:
-            with self._changed:
-                while not self._heap:
-                    self._changed.wait()
-                at, _, clock, timer = self._heap[0]
-                left = at - clock.monotonic_ns()
-                if left > 0 and timer.at == at:
-                    self._changed.wait(left / SECOND)
-                    continue
-                heapq.heappop(self._heap)
-            timer.fire(at)
+        while self._thread is threading.current_thread():
+            try:
+                self._turn()
+            except Exception:  # a limiter that fails must not end the timers of the others
+                _log.exception("headway: a limiter's timer failed; it goes on")
+
+    def _turn(self) -> None:
+        due, ticks = self._due()
+        for ref, alarm in due:
+            limiter = ref()
+            alarm.fired()
+            if limiter is not None:
+                self._safely(limiter)
+            del limiter
+        for ref in ticks:
+            limiter = ref()
+            if limiter is None or not self._look_at(limiter):
+                with self._changed:
+                    self._watched.discard(ref)
+            del limiter
+
+    @staticmethod
+    def _safely(limiter: Polled) -> None:
+        try:
+            limiter._poll()
+        except Exception:  # the others' timers must not wait for this one's error
+            _log.exception("headway: a limiter's poll failed; it is polled again")
+
+    @staticmethod
+    def _look_at(limiter: Polled) -> bool:
+        try:
+            return limiter._tick()
+        except Exception:  # as above
+            _log.exception("headway: a limiter's poll failed; it is polled again")
+            return True
+
+    def _due(self) -> tuple[list[tuple[weakref.ref[Polled], Alarm]], list[weakref.ref[Polled]]]:
+        """Wait for the next timer or tick; which timers are due, and whom to look at."""
+        with self._changed:
+            left = self._left()
+            if left is None or left > 0:
+                self._changed.wait(left)
+            due: list[tuple[weakref.ref[Polled], Alarm]] = []
+            while self._timers and self._timers[0][0] <= self._timers[0][2].monotonic_ns():
+                _, _, _, ref, alarm = heapq.heappop(self._timers)
+                due.append((ref, alarm))
+            ticks: list[weakref.ref[Polled]] = []
+            if self._watched and time.monotonic() >= self._next_tick:
+                self._next_tick = time.monotonic() + _TICK
+                ticks = list(self._watched)
+        return due, ticks
+
+    def _left(self) -> float | None:
+        """Seconds until the next timer or tick; None for ever."""
+        waits = []
+        if self._timers:
+            at, _, clock, _, _ = self._timers[0]
+            waits.append((at - clock.monotonic_ns()) / SECOND)
+        if self._watched:
+            waits.append(self._next_tick - time.monotonic())
+        return min(waits, default=None)
 
 
-_thread: tuple[int, _TimerThread] | None = None
-_thread_lock = threading.Lock()
+_supervisor: tuple[int, _Supervisor] | None = None
+_lock = threading.RLock()
 
 
-def _timer_thread() -> _TimerThread:
-    global _thread  # noqa: PLW0603  # one per process, started when first needed
-    with _thread_lock:
-        if _thread is None or _thread[0] != os.getpid():
-            _thread = (os.getpid(), _TimerThread())
-        return _thread[1]
+def supervisor() -> _Supervisor:
+    """The one of this process, made when first needed."""
+    global _supervisor  # noqa: PLW0603  # one per process
+    found = _supervisor
+    if found is not None and found[0] == os.getpid():
+        return found[1]
+    with _lock:
+        if _supervisor is None or _supervisor[0] != os.getpid():
+            _supervisor = (os.getpid(), _Supervisor())
+        return _supervisor[1]
+
+
+def _after_fork() -> None:
+    global _lock  # noqa: PLW0603  # it may have been held by a thread that the child does not have
+    _lock = threading.RLock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)

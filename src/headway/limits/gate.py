@@ -1,79 +1,43 @@
 """Admission to one account: who may call, and when.
 
 Rules:
-* A ticket is granted by `poll(now)` (or `try_take`) with a clock read at that moment, never otherwise.
-* All the limits a ticket names grant together, or none is touched.
-* Tickets that name the same limits with the same priority form a lane, first in, first out. Only lane heads compete,
-  oldest first within a class; a head that does not fit earmarks its cost on each of its limits, so that it is passed
-  only by calls that need none of its places.
-* Classes are strict, but one grant in ten goes to a lower class that waits.
-* Time is integer nanoseconds, `now` monotonic and `wall` since the epoch, read at one moment. An instant that `poll`
-  reports is the very number that a later `poll` compares.
+* A ticket is granted with a clock read at that moment, by the one loop that asks its meters in turn (`take`): all the
+  limits it names grant together, or none is touched.
+* A ticket is its own journal: `stage` and `done` say what was taken and what was given back, and nothing else does. Who
+  is interrupted in a step leaves a ticket that `mend` undoes (a grant) or finishes (a settlement).
+* Who waits, and who is next, is for lanes.py.
+* Time is integer nanoseconds, monotonic. An instant that `poll` reports is the very number that a later `poll` compares.
+  The wall clock is wanted at `look` (see `look_at`), and not otherwise.
 """
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from enum import Enum
 
 from headway.errors import NeverGranted, UsageError
-from headway.limits.express import Express, express_of
-from headway.limits.limits import Adaptive, Bucket, Concurrency, Limit, Quota, Window, nanoseconds
-from headway.limits.meters.adaptive import AdaptiveMeter
-from headway.limits.meters.places import BucketMeter, ConcurrencyMeter, Grant, Meter, RollingQuotaMeter, WindowMeter
-from headway.limits.meters.quota import QuotaMeter
+from headway.limits.clock import WallClock
+from headway.limits.lanes import Lanes
+from headway.limits.limits import SECOND, Limit
+from headway.limits.meters.make import make_meter
+from headway.limits.meters.meter import EVENT, FOREVER, Meter
+from headway.limits.ticket import (
+    HANDED,
+    IN_FLIGHT,
+    LOSING,
+    NEW,
+    OVER,
+    SETTLING,
+    TORN,
+    UNLIMITED,
+    WAITING,
+    Cost,
+    Lane,
+    Ticket,
+    Waker,
+)
 
-__all__ = ["PRIORITIES", "Cost", "Gate", "Poll", "Stage", "Ticket", "make_meter"]
-
-PRIORITIES = {"interactive": 0, "bulk": 1, "replay": 2}
-_LOWER_TURN = 10
-_SLOTS_PER_QUOTA = 96
-
-
-Cost = int | Mapping[str, int]
-"""What a call costs of every limit, or by limit (1 of those that are not named)."""
-
-
-class Stage(Enum):
-    """Where a ticket stands in the life cycle that every limit shares."""
-
-    WAITING = "waiting"
-    IN_FLIGHT = "in flight"
-    OVER = "over"
-
-
-class Ticket:
-    """One call's place in the queue, then its places in the meters."""
-
-    __slots__ = ("cost", "costs", "grants", "lane", "seq", "stage", "waker")
-
-    def __init__(self, lane: _Lane, cost: int, seq: int, costs: Mapping[str, int] | None = None) -> None:
-        self.lane = lane
-        self.cost = cost
-        self.costs = costs
-        self.seq = seq
-        self.stage = Stage.WAITING
-        self.grants: list[Grant] = []
-        self.waker: object = None
-
-    def cost_of(self, limit: str) -> int:
-        """What the call costs of one limit."""
-        return self.cost if self.costs is None else self.costs.get(limit, self.cost)
-
-
-_NOBODY: deque[Ticket] = deque()  # stays empty: 10,000 accounts where nobody waits need no queue each
-
-
-class _Lane:
-    __slots__ = ("meters", "names", "queue", "rank")
-
-    def __init__(self, names: frozenset[str], meters: tuple[Meter, ...], rank: int) -> None:
-        self.names = names
-        self.meters = meters
-        self.rank = rank
-        self.queue = _NOBODY
+__all__ = ["Gate", "Poll"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,31 +48,15 @@ class Poll:
     wake: int | None
 
 
-def make_meter(limit: Window | Bucket | Quota | Concurrency, cap: int) -> Meter:
-    """The meter that counts for a limit, of which only `cap` may be used."""
-    if isinstance(limit, Window):
-        return WindowMeter(limit, cap)
-    if isinstance(limit, Bucket):
-        return BucketMeter(limit, cap)
-    if isinstance(limit, Concurrency):
-        return ConcurrencyMeter(limit, cap)
-    if limit.per is None:
-        return QuotaMeter(limit, cap)
-    rolling = Window(limit.amount, limit.per, limit.name)
-    return RollingQuotaMeter(rolling, cap, slot=max(1, nanoseconds(limit.per) // _SLOTS_PER_QUOTA))
-
-
-def usable(amount: int, share: float, reserve: int) -> int:
-    """How much of a limit we use: its share, less the reserve, at least 1."""
-    return max(1, min(int(amount * share + 1e-9), amount) - reserve)
+_NOTHING = Poll((), None)
 
 
 class Gate:
-    """The limits of one account and the calls that wait for them. Not safe under threads: limiter.py holds the lock."""
+    """The limits of one account and the calls that wait for them. Not safe under threads: the limiter holds a lock."""
 
     __slots__ = (
-        "_by_request", "_lanes", "_seq", "_since_lower", "_waiting", "adaptive", "express", "meters", "paused_until",
-        "reserve", "share", "smooth",
+        "_calendars", "_lanes", "_relax_at", "_seq", "_tuples", "active", "all", "blamed", "clock", "look", "meters",
+        "most", "next_look", "paused_until", "reserve", "share", "smooth", "touched",
     )  # fmt: skip
 
     def __init__(
@@ -124,291 +72,324 @@ class Gate:
         self.reserve = reserve
         self.smooth = pacing == "smooth" or (pacing is None and share < 1)
         self.meters: dict[str, Meter] = {}
-        self.adaptive: tuple[AdaptiveMeter, ...] = ()
-        self.express: Express | None = None
+        self.all: tuple[Meter, ...] = ()
+        self.most = FOREVER  # the largest cost that every limit has room for
+        self.clock = WallClock()
+        self.look = FOREVER  # before it, nothing but the meters has to be asked (see `calm`)
+        self.next_look = FOREVER  # when the clocks are wanted
+        self._relax_at = 0
+        self._calendars: tuple[Meter, ...] = ()
         self.paused_until = 0
-        self._lanes: list[_Lane] = []
-        self._by_request: dict[str | tuple[frozenset[str], str], _Lane] = {}  # a priority alone: all limits
+        self._lanes: Lanes | None = None  # made when somebody first waits
+        self.active: Sequence[Lane] = ()  # those in which somebody waits
+        self.touched = 0  # the limits that may have room earlier than they said
+        self.blamed: Meter | None = None  # the limit that refused last
+        self._tuples: dict[frozenset[str], tuple[Meter, ...]] = {}
         self._seq = 0
-        self._waiting = 0
-        self._since_lower = 0
         for limit in limits:
             self.add(limit)
 
     def add(self, limit: Limit) -> Meter:
-        """One more limit; tickets that wait already are not held to it."""
+        """One more limit; tickets that were made already are not held to it."""
         if limit.name in self.meters:
             raise UsageError(f"two limits are named {limit.name!r}: give one of them another name=")
-        meter = self._meter(limit)
+        meter = make_meter(limit, self.share, self.reserve)
+        meter.bit = 1 << len(self.meters)
+        meter.bursts = meter.bursts and not self.smooth
+        meter.tidy()
         self.meters[limit.name] = meter
-        self._by_request.clear()
-        self.express = None
+        self.all = tuple(self.meters.values())
+        self.most = min(self.most, meter.amount)
+        if meter.sharing == "lots":
+            self._calendars = (*self._calendars, meter)
+            meter.turn_by(self.clock)
+            self.look = self.next_look = 0
+        self._tuples = {}
+        if self._lanes is not None:
+            self._lanes.forget_idle()
         return meter
 
-    def _meter(self, limit: Limit) -> Meter:
-        if isinstance(limit, Adaptive):
-            found = AdaptiveMeter(limit, self.share)
-            self.adaptive = (*self.adaptive, found)
-            return found
-        reserve = self.reserve if isinstance(limit, Quota) else 0
-        meter = make_meter(limit, usable(limit.amount, self.share, reserve))
-        meter.bursts = not self.smooth
-        return meter
-
-    @property
-    def waiting(self) -> int:
-        """Tickets that wait."""
-        return self._waiting
-
-    def queued(self) -> dict[str, int]:
-        """The cost of the tickets that wait, by limit."""
-        found: dict[str, int] = {}
-        for lane in self._lanes:
-            for ticket in lane.queue:
-                for name in lane.names:
-                    found[name] = found.get(name, 0) + ticket.cost_of(name)
+    def choose(self, names: Iterable[str] | None) -> tuple[Meter, ...]:
+        """The meters of these limits, all for None. Raises UsageError for none at all and for an unknown name."""
+        if names is None:
+            return self.all
+        if isinstance(names, str):
+            raise UsageError(f"limits: give a list of names, not {names!r}")
+        if names is UNLIMITED:
+            return ()
+        wanted = frozenset(names)
+        found = self._tuples.get(wanted)
+        if found is None:
+            unknown = sorted(str(name) for name in wanted if name not in self.meters)
+            if unknown:
+                known = ", ".join(sorted(self.meters)) or "none"
+                raise UsageError(f"no limit is named {unknown[0]!r}: there are {known}")
+            if not wanted:
+                raise UsageError("limits: name at least one limit")
+            found = tuple(meter for name, meter in self.meters.items() if name in wanted)
+            found = self.all if len(found) == len(self.all) else found
+            self._tuples[wanted] = found
         return found
 
-    # -- asking
-
-    def request(self, cost: Cost = 1, priority: str = "bulk", limits: Iterable[str] | None = None) -> Ticket:
-        """A ticket at the end of its lane. NeverGranted for a cost above a limit, UsageError for an unknown limit."""
-        ticket = self._ticket(cost, priority, limits)
-        self.express = None
-        if ticket.lane.queue is _NOBODY:
-            ticket.lane.queue = deque()
-        ticket.lane.queue.append(ticket)
-        self._waiting += 1
-        return ticket
-
-    def try_take(
-        self, now: int, wall: int, cost: Cost = 1, priority: str = "bulk", limits: Iterable[str] | None = None
-    ) -> Ticket | None:
-        """A granted ticket if nobody waits and everything fits, else None."""
-        ticket = self._ticket(cost, priority, limits)
-        if self._waiting or now < self.paused_until:
-            return None
-        meters = ticket.lane.meters
-        if ticket.costs is None:  # spelled out: most calls cost every limit the same
-            same = ticket.cost
-            for meter in meters:
-                if meter.fits(now, wall, same) != 0:
-                    return None
-            ticket.grants = [meter.take(now, wall, same) for meter in meters]
-        else:
-            for meter in meters:
-                if meter.fits(now, wall, ticket.cost_of(meter.name)) != 0:
-                    return None
-            ticket.grants = [meter.take(now, wall, ticket.cost_of(meter.name)) for meter in meters]
-        ticket.stage = Stage.IN_FLIGHT
-        if self.express is None and len(meters) == len(self.meters):
-            self.express = express_of(meters, now)
-        return ticket
-
-    def from_express(self, express: Express, granted: int) -> Ticket:
-        """The ticket of a call that went the express way at `granted`, for whatever needs more than its end.
-
-        A negative `granted` is a call that is over.
-        """
-        lane = self._by_request.get("bulk") or self._open_lane(None, "bulk")
-        meters = tuple(meter for meter in lane.meters if meter in express.meters)
-        if len(meters) != len(lane.meters):  # a limit was added since: the call does not count there
-            lane = _Lane(frozenset(meter.name for meter in meters), meters, lane.rank)
-        self._seq += 1
-        ticket = Ticket(lane, 1, self._seq)
-        ticket.grants = [Grant(meter.generation, 1, granted) for meter in meters]
-        ticket.stage = Stage.IN_FLIGHT if granted >= 0 else Stage.OVER
-        return ticket
-
-    def _ticket(self, cost: Cost, priority: str, limits: Iterable[str] | None) -> Ticket:
-        if limits is None:
-            lane = self._by_request.get(priority) or self._open_lane(None, priority)
-        else:
-            wanted = frozenset(limits)
-            lane = self._by_request.get((wanted, priority)) or self._open_lane(wanted, priority)
-        self._seq += 1
-        if cost == 1:
-            return Ticket(lane, 1, self._seq)
-        self._check_cost(lane, cost)
-        return Ticket(lane, 1, self._seq, cost) if isinstance(cost, Mapping) else Ticket(lane, cost, self._seq)
-
-    def _open_lane(self, wanted: frozenset[str] | None, priority: str) -> _Lane:
-        rank = PRIORITIES.get(priority)
-        if rank is None:
-            raise UsageError(f"unknown priority {priority!r}: one of {', '.join(PRIORITIES)}")
-        names = frozenset(self.meters) if wanted is None else wanted
-        unknown = sorted(names - self.meters.keys())
-        if unknown:
-            raise UsageError(f"no limit is named {unknown[0]!r}: there are {', '.join(sorted(self.meters)) or 'none'}")
-        lane = next((lane for lane in self._lanes if lane.rank == rank and lane.names == names), None)
-        if lane is None:
-            meters = tuple(meter for name, meter in self.meters.items() if name in names)
-            lane = _Lane(names, meters, rank)
-            self._lanes.append(lane)
-        self._by_request[priority if wanted is None else (wanted, priority)] = lane
-        return lane
-
-    def _check_cost(self, lane: _Lane, cost: Cost) -> None:
-        for meter in lane.meters:
-            mine = cost.get(meter.name, 1) if isinstance(cost, Mapping) else cost
-            if isinstance(mine, bool) or not isinstance(mine, int) or mine < 1:
+    @staticmethod
+    def check_cost(meters: Iterable[Meter], cost: Cost) -> None:
+        """UsageError for what is no cost, NeverGranted for one above a limit's amount."""
+        costs = cost if isinstance(cost, Mapping) else None
+        meters = tuple(meters)
+        if costs is not None:
+            unknown = sorted(str(name) for name in costs if all(meter.name != name for meter in meters))
+            if unknown:
+                names = ", ".join(meter.name for meter in meters)
+                raise UsageError(f"cost: {unknown[0]!r} is not one of the call's limits: {names}")
+        for meter in meters:
+            mine = cost if costs is None else costs.get(meter.name, 1)
+            if type(mine) is not int or mine < 1:
                 raise UsageError(f"a permit's cost must be a whole number of at least 1, not {mine!r}")
             if mine > meter.amount:
                 raise NeverGranted(f"a cost of {mine} can never fit the limit {meter.name!r} of {meter.amount}")
 
+    # -- time
+
+    def look_at(self, now: int, wall: int) -> None:
+        """Take up what the clocks say: reset instants, and beliefs whose time is over. To be called from `look` on."""
+        believed = self.clock.believed(now, wall)
+        look = FOREVER
+        for meter in self._calendars:
+            look = min(look, now + SECOND, meter.relax(now, believed))
+        if now >= self._relax_at or not self._calendars:
+            at = min((meter.relax(now, believed) for meter in self.all if meter.sharing != "lots"), default=FOREVER)
+            self._relax_at = min(at, now + SECOND) if self._calendars else at
+            look = min(look, at)
+        self.next_look = look
+        self.touched = -1
+
+    def calm(self, now: int) -> bool:
+        """Whether nobody waits and the account is not paused; until when that needs no asking is in `look` then."""
+        quiet = not self.active and now >= self.paused_until
+        self.look = self.next_look if quiet else 0
+        return quiet
+
+    def date(self, now: int, date: int) -> None:
+        """The platform's Date header: it may settle a doubt about our clock."""
+        self.clock.platform_says(now, date)
+        if self._calendars:
+            self.look = self.next_look = 0
+
+    def unsettled(self, meter: Meter) -> None:
+        """A belief about this limit, or its figures, changed: look again, for it may have room now or expire."""
+        self.touched |= meter.bit
+        self._relax_at = 0
+        self.look = self.next_look = 0
+
+    def pause(self, until: int) -> None:
+        """Nothing goes to the account before `until`."""
+        self.paused_until = max(self.paused_until, until)
+        self.look = 0
+
     # -- granting
 
-    def poll(self, now: int, wall: int) -> Poll:
+    def take(self, ticket: Ticket, now: int) -> int:
+        """Take places of every limit, or of none: 0, or the instant before which it is no use to ask again."""
+        done = at = 0
+        ticket.granted = now
+        try:
+            cost = ticket.cost
+            for meter in ticket.meters:
+                at = meter.take(now, cost or ticket.cost_of(meter))
+                if at:
+                    break
+                done += 1
+            else:
+                ticket.stage = IN_FLIGHT
+                return 0
+        except BaseException:
+            ticket.done = done
+            ticket.stage = TORN
+            self.mend(ticket, now)
+            raise
+        self.blamed = meter
+        if done:
+            ticket.done = done
+            ticket.stage = TORN
+            self.mend(ticket, now)
+        return at
+
+    def mend(self, ticket: Ticket, now: int) -> None:
+        """Undo a grant that was interrupted or refused half-way; finish a settlement."""
+        if ticket.stage == TORN:
+            while ticket.done:
+                meter = ticket.meters[ticket.done - 1]
+                meter.give_back(ticket.cost_of(meter), ticket)
+                ticket.done -= 1
+            ticket.stage = NEW if ticket.waker is None else WAITING
+        elif ticket.stage == SETTLING or ticket.stage == LOSING:  # noqa: PLR1714  # two compares, no tuple
+            while ticket.done < len(ticket.meters):
+                meter = ticket.meters[ticket.done]
+                if ticket.stage == SETTLING:
+                    meter.settle(now, ticket.cost_of(meter), ticket)
+                else:
+                    meter.lose(now, ticket.cost_of(meter), ticket, ticket.more.linger)
+                ticket.done += 1
+            ticket.stage = OVER
+
+    # -- waiting
+
+    def enqueue(self, ticket: Ticket, priority: str, waker: Waker) -> None:
+        """Put a ticket at the end of its lane."""
+        if self._lanes is None:
+            lanes = Lanes()
+            self._lanes, self.active = lanes, lanes.active
+        self._seq += 1
+        self.look = 0
+        self._lanes.enqueue(ticket, self._seq, priority, waker)
+
+    def poll(self, now: int) -> Poll:
         """Grant what fits now; say when to ask again."""
-        granted: list[Ticket] = []
-        while True:
-            ticket, wake = self._next(now, wall)
-            if ticket is None:
-                return Poll(tuple(granted), wake)
-            lane = ticket.lane
-            lane.queue.popleft()
-            self._waiting -= 1
-            ticket.grants = [meter.take(now, wall, ticket.cost_of(meter.name)) for meter in lane.meters]
-            ticket.stage = Stage.IN_FLIGHT
-            granted.append(ticket)
+        if self._lanes is None:
+            return _NOTHING
+        granted, wake = self._lanes.poll(self, now)
+        return Poll(tuple(granted), None if wake >= EVENT else wake)
 
-    def _next(self, now: int, wall: int) -> tuple[Ticket | None, int | None]:
-        """The head to grant now, or the earliest instant at which a head may fit."""
-        if not self._waiting:
-            return None, None
-        heads = [lane.queue[0] for lane in self._lanes if lane.queue]
-        if now < self.paused_until:
-            return None, self.paused_until
-        self._mark_crowds(heads)
-        if len(heads) > 1:
-            heads = self._in_order(heads)
-        earmarked: dict[str, int] = {}
-        wake: int | None = None
-        for head in heads:
-            at = self._when(head, now, wall, earmarked)
-            if at == 0:
-                self._count_turn(head, heads)
-                return head, None
-            if at is not None and (wake is None or at < wake):
-                wake = at
-            for meter in head.lane.meters:
-                earmarked[meter.name] = earmarked.get(meter.name, 0) + head.cost_of(meter.name)
-        return None, wake
+    def tick(self) -> list[Ticket]:
+        """Once a second while anybody waits (see Lanes.tick): the tickets that are granted and not fetched."""
+        return [] if self._lanes is None else self._lanes.tick(self)
 
-    @staticmethod
-    def _when(ticket: Ticket, now: int, wall: int, earmarked: dict[str, int]) -> int | None:
-        latest = 0
-        blind = False
-        for meter in ticket.lane.meters:
-            ahead = earmarked.get(meter.name, 0) if earmarked else 0
-            cost = ticket.cost_of(meter.name)
-            if ahead and ahead + cost > meter.cap:
-                blind = True  # all of it is spoken for: the head in front reports the instant
-                continue
-            at = meter.fits(now, wall, cost + ahead)
-            if at is None:
-                blind = True
-            elif at > latest:
-                latest = at
-        return None if blind else latest
+    @property
+    def restless(self) -> bool:
+        """Whether somebody has to look after those who wait."""
+        return self._lanes is not None and self._lanes.restless
 
-    def _in_order(self, heads: list[Ticket]) -> list[Ticket]:
-        heads.sort(key=lambda head: (head.lane.rank, head.seq))
-        top = heads[0].lane.rank
-        if self._since_lower >= _LOWER_TURN - 1 and heads[-1].lane.rank != top:
-            lower = [head for head in heads if head.lane.rank != top]
-            return lower + [head for head in heads if head.lane.rank == top]
-        return heads
+    @property
+    def waiting(self) -> int:
+        """Tickets that wait."""
+        return 0 if self._lanes is None else len(self._lanes.tickets())
 
-    def _count_turn(self, head: Ticket, heads: Sequence[Ticket]) -> None:
-        top = min(other.lane.rank for other in heads)
-        if head.lane.rank != top:
-            self._since_lower = 0
-        elif any(other.lane.rank != top for other in heads):
-            self._since_lower += 1
+    def queued(self) -> dict[str, int]:
+        """The cost of the tickets that wait, by limit."""
+        found: dict[str, int] = {}
+        for ticket in () if self._lanes is None else self._lanes.tickets():
+            for meter in ticket.meters:
+                found[meter.name] = found.get(meter.name, 0) + ticket.cost_of(meter)
+        return found
 
-    def _mark_crowds(self, heads: Sequence[Ticket]) -> None:
-        """Windows that lanes of different limits wait for together are paced."""
-        for meter in self.meters.values():
-            meter.crowded = False
-        for i, head in enumerate(heads):
-            for other in heads[i + 1 :]:
-                if head.lane.names != other.lane.names:
-                    for name in head.lane.names & other.lane.names:
-                        self.meters[name].crowded = True
+    def drop_waiting(self) -> list[Ticket]:
+        """Take every waiting ticket out of the queue: nobody will be granted any more."""
+        return [] if self._lanes is None else self._lanes.drop_waiting()
 
-    def earliest(self, ticket: Ticket, now: int, wall: int) -> tuple[int | None, str]:
-        """The earliest instant this ticket could go if it were alone, and the limit that decides it."""
-        latest, name = self.paused_until if now < self.paused_until else 0, "pause"
-        for meter in ticket.lane.meters:
-            at = meter.fits(now, wall, ticket.cost_of(meter.name))
-            if at is None or (at > max(now, meter.paused_until) and meter.may_grow):
-                return None, meter.name
+    def soonest(self, ticket: Ticket, now: int) -> tuple[int, str]:
+        """The earliest instant this ticket could go if all in flight settled now (0: at once), and what decides it."""
+        latest, name = (self.paused_until, "pause") if now < self.paused_until else (0, "")
+        for meter in ticket.meters:
+            at = meter.soonest(now, ticket.cost_of(meter))
             if at > latest:
                 latest, name = at, meter.name
         return latest, name
 
-    def drop_waiting(self) -> list[Ticket]:
-        """Take every waiting ticket out of the queue: nobody will be granted any more."""
-        self.express = None
-        dropped = [ticket for lane in self._lanes for ticket in lane.queue]
-        for lane in self._lanes:
-            lane.queue.clear()
-        for ticket in dropped:
-            ticket.stage = Stage.OVER
-        self._waiting = 0
-        return dropped
+    def reason(self, ticket: Ticket, now: int) -> tuple[int, str]:
+        """When this ticket could go if it were alone, EVENT if only an event can tell, and the limit it waits for."""
+        latest, name = (self.paused_until, "pause") if now < self.paused_until else (0, "")
+        for meter in ticket.meters:
+            at = meter.when(now, ticket.cost_of(meter))
+            if at > latest:
+                latest, name = at, meter.name
+        if not name:  # it is held up by those before it
+            if ticket.waker is None:
+                return 0, ticket.meters[0].name if ticket.meters else ""
+            lane = ticket.more.lane
+            return lane.until, lane.blame.name if lane.blame is not None else ""
+        return latest, name
 
     # -- giving back
 
-    def abandon(self, ticket: Ticket) -> None:
+    def abandon(self, ticket: Ticket, now: int) -> None:
         """The waiter is gone. A ticket that was granted meanwhile was never sent and gives its places back."""
-        if ticket.stage is Stage.OVER:
-            return
-        if ticket.stage is Stage.WAITING:
-            ticket.lane.queue.remove(ticket)
-            self._waiting -= 1
-            ticket.stage = Stage.OVER
+        if ticket.stage == TORN:
+            self.mend(ticket, now)
+        if ticket.stage == WAITING:
+            ticket.stage = OVER
+            self.touched |= ticket.more.lane.mask  # those behind it may go: its earmarks are gone
+            ticket.more.lane.until = 0
         else:
             self.cancel(ticket)
 
     def refused(self, ticket: Ticket | None, limit: str, now: int) -> None:
         """A call was refused for its rate by `limit`, '' if unknown: those who keep count or search learn of it."""
+        named = self.meters.get(limit)
+        for meter in self.all if named is None else (named,):
+            mine = ticket if ticket is not None and meter in ticket.meters and ticket.stage < SETTLING else None
+            meter.refused(now, mine, named=named is not None)
         if ticket is not None:
-            for of, grant in zip(ticket.lane.meters, ticket.grants, strict=True):
-                if isinstance(of, WindowMeter) and of.history is not None:
-                    of.history.refused(grant)
-        refusing = self.meters.get(limit)
-        if isinstance(refusing, ConcurrencyMeter) and refusing.longer_than is None:
-            refusing.draining = True
-        for meter in self.adaptive:
-            if limit in {"", meter.name} or limit not in self.meters:
-                grants = () if ticket is None else zip(ticket.lane.meters, ticket.grants, strict=True)
-                meter.refused(next((grant for of, grant in grants if of is meter), None), now)
+            ticket.more.refused = True
 
     def stamp(self, ticket: Ticket, now: int) -> None:
         """The last byte was written at `now` on an open connection: only now may an `arrival_bound` count."""
-        if ticket.stage is Stage.IN_FLIGHT:
-            for meter, grant in zip(ticket.lane.meters, ticket.grants, strict=True):
-                meter.stamp(grant, now)
+        if ticket.stage == IN_FLIGHT and not ticket.sent_at:
+            ticket.more.sent_at = now
+            for meter in ticket.meters:
+                meter.stamp(now, ticket.cost_of(meter), ticket)
 
-    def settle(self, ticket: Ticket, now: int, wall: int, *, lost: int = 0, actual: Cost | None = None) -> bool:
-        """The reply came at `now`; or none will, and the call is counted within `lost` ns. False if it was over."""
-        if ticket.stage is not Stage.IN_FLIGHT:
+    def settle(self, ticket: Ticket, now: int) -> bool:
+        """The reply came at `now`. False if the ticket was over."""
+        if ticket.stage != IN_FLIGHT:
             return False
-        ticket.stage = Stage.OVER
-        by_limit = actual if actual is not None and not isinstance(actual, int) else None
-        same = actual if isinstance(actual, int) else None
-        for meter, grant in zip(ticket.lane.meters, ticket.grants, strict=True):
-            known = same if by_limit is None else by_limit.get(meter.name)
-            meter.settle(grant, now, wall, lost=lost, actual=known)
+        done = 0
+        ticket.done = 0
+        ticket.stage = SETTLING
+        try:
+            cost = ticket.cost
+            for meter in ticket.meters:
+                meter.settle(now, cost or ticket.cost_of(meter), ticket)
+                done += 1
+            ticket.stage = OVER
+        except BaseException:
+            ticket.done = done
+            self.mend(ticket, now)
+            raise
         return True
+
+    def lose(self, ticket: Ticket, now: int, linger: int) -> bool:
+        """No reply will come, and the call is counted within `linger` ns. False if the ticket was over."""
+        if ticket.stage != IN_FLIGHT:
+            return False
+        ticket.done = 0
+        ticket.more.linger = linger
+        ticket.stage = LOSING
+        self.mend(ticket, now)
+        return True
+
+    def correct(self, ticket: Ticket, now: int, actual: Cost) -> None:
+        """The call turned out to cost `actual`, up or down. Raises UsageError for what is no cost; then nothing changed."""
+        costs = {meter.name: _actual(actual, meter, ticket) for meter in ticket.meters}
+        if isinstance(actual, Mapping):
+            unknown = sorted(str(name) for name in actual if name not in costs)
+            if unknown:
+                raise UsageError(f"cost: {unknown[0]!r} is not one of the call's limits: {', '.join(sorted(costs))}")
+        if ticket.stage != IN_FLIGHT:
+            return
+        for meter in ticket.meters:
+            by = costs[meter.name] - ticket.cost_of(meter)
+            if by:
+                ticket.set_costs(
+                    {**{each.name: ticket.cost_of(each) for each in ticket.meters}, meter.name: costs[meter.name]}
+                )
+                meter.correct(now, by)
+                self.touched |= meter.bit
 
     def cancel(self, ticket: Ticket) -> bool:
         """Certainly not sent: every place is given back. False if the ticket was over."""
-        if ticket.stage is not Stage.IN_FLIGHT:
+        if ticket.stage not in {IN_FLIGHT, HANDED}:
             return False
-        ticket.stage = Stage.OVER
-        for meter, grant in zip(ticket.lane.meters, ticket.grants, strict=True):
-            meter.cancel(grant)
+        ticket.done = len(ticket.meters)
+        ticket.stage = TORN
+        self.mend(ticket, 0)
+        ticket.stage = OVER
+        for meter in ticket.meters:
+            self.touched |= meter.bit
         return True
+
+
+def _actual(actual: Cost, meter: Meter, ticket: Ticket) -> int:
+    said = actual.get(meter.name, ticket.cost_of(meter)) if isinstance(actual, Mapping) else actual
+    if type(said) is not int or said < 0:
+        raise UsageError(f"a call's actual cost must be a whole number of at least 0, not {said!r}")
+    return said

@@ -1,56 +1,54 @@
-"""Our own calls of late, so that what a remaining header counts can be told from what others sent.
+"""Our own calls of late, to tell our share of a remaining header's count from other clients'.
 
 At some instant between sending and reply of call i the platform held C calls, everybody's. With lo = own calls
-certainly among them and hi = own calls possibly among them, others hold between C - hi and C - lo.
+certainly among them and hi = own calls possibly among them, others hold between C - hi and C - lo. A count below lo
+means a fixed window that began anew, or, when that happens too often, that the platform counts later
+than we believe.
 """
 
 from __future__ import annotations
 
 from collections import deque
 
-from headway.limits.meters.places import Grant
-
 __all__ = ["History"]
+
+_WITNESSES = 2
 
 
 class History:
     """What was settled within the last two windows; kept once a platform's headers speak of the window."""
 
-    __slots__ = ("_foreign", "_log", "_per", "_refused", "_refuted", "_since")
+    __slots__ = ("_anew", "_early", "_foreign", "_log", "_per", "_refuted", "_since")
 
     def __init__(self, now: int, per: int) -> None:
         self._since = now
         self._per = per
         self._log: deque[tuple[int, int, int, bool]] = deque()
         self._foreign: deque[tuple[int, float]] = deque()
-        self._refused: set[int] = set()
+        self._anew = now - 2 * per  # when the platform's window is believed to have begun anew
         self._refuted = now
+        self._early = 0
 
-    def refused(self, grant: Grant) -> None:
-        """This call was refused: some platforms count it, some do not."""
-        self._refused.add(id(grant))
-
-    def settled(self, grant: Grant, now: int, *, lost: bool, cost: int) -> None:
-        """This call is over."""
-        certain = not lost and id(grant) not in self._refused
-        self._refused.discard(id(grant))
-        self._log.append((grant.granted, now, cost, certain))
+    def settled(self, sent: int, now: int, cost: int, *, certain: bool) -> None:
+        """This call is over; `certain`: the platform counted it (some count what they refuse, some do not)."""
+        self._log.append((sent, now, cost, certain))
         horizon = now - 2 * self._per
-        while self._log and self._log[0][1] < horizon:
+        while self._log[0][1] < horizon:
             self._log.popleft()
 
-    def bounds(self, grant: Grant, now: int, in_flight: int) -> tuple[int, int] | None:
+    def bounds(self, sent: int, cost: int, now: int, in_flight: int) -> tuple[int, int] | None:
         """(lo, hi) for the reply that came at `now`; None while calls from before the history may count."""
-        first = grant.granted - self._per
+        first = sent - self._per
         if first < self._since:
             return None
+        since = max(now - self._per, self._anew)
         low = high = 0
-        for sent, ended, cost, certain in self._log:
+        for began, ended, count, certain in self._log:
             if ended > first:
-                high += cost
-                if certain and sent > now - self._per and ended <= grant.granted:
-                    low += cost
-        return low + grant.cost, high + in_flight
+                high += count
+                if certain and began > since and ended <= sent:
+                    low += count
+        return low + cost, high + in_flight
 
     def foreign(self, now: int, calls: float) -> float:
         """Others hold `calls` now: the most that they held within the last window."""
@@ -59,9 +57,16 @@ class History:
             self._foreign.popleft()
         return max(each for _, each in self._foreign)
 
-    def refutes(self, now: int) -> bool:
-        """Whether a count below the certain one is news: once per window."""
-        if now - self._refuted < self._per:
-            return False
+    def began_anew(self, now: int) -> bool:
+        """A count below the certain one: True if a fixed window that began anew explains it, False if nothing does.
+
+        Windows do not begin twice within three quarters of their length, unless we saw the first one late: so it takes
+        two such beginnings in a row.
+        """
+        early = now - self._anew < self._per * 3 // 4
+        self._anew = now
+        self._early = self._early + 1 if early else 0
+        if self._early < _WITNESSES or now - self._refuted < self._per:
+            return True
         self._refuted = now
-        return True
+        return False

@@ -56,6 +56,14 @@ class Resets:
             raise UsageError(f"reset rule {rule!r}: the day of a monthly reset is 1 to 28")
         return cls(kind, hour, minute, day, _zone(parts["zone"] or "UTC"))
 
+    @property
+    def rule(self) -> str:
+        """The rule as it is written in a limit."""
+        if self.kind == "hourly":
+            return "hourly"
+        day = f"monthly {self.day} " if self.kind == "monthly" else ""
+        return f"{day}{self.hour:02}:{self.minute:02} {self.zone.key}"
+
     def period(self, wall: int) -> tuple[int, int]:
         """Start and end of the period that holds the instant `wall`: start <= wall < end."""
         if not self._start <= wall < self._end:

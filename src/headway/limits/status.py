@@ -6,8 +6,7 @@ from dataclasses import dataclass
 
 from headway.limits.gate import Gate
 from headway.limits.limits import SECOND
-from headway.limits.meters.places import Meter
-from headway.limits.meters.quota import QuotaMeter
+from headway.limits.meters.meter import EVENT, Meter
 
 __all__ = ["LimitStatus", "status_of"]
 
@@ -26,17 +25,11 @@ class LimitStatus:
     paused: float | None
 
 
-def status_of(gate: Gate, meter: Meter, now: int, wall: int) -> LimitStatus:
+def status_of(gate: Gate, meter: Meter, now: int) -> LimitStatus:
     """One meter's figures at `now`; for lent places, as far as this process knows."""
-    held = meter.held(now, wall)
-    at = meter.fits(now, wall, 1)
+    flying, cooling, free = meter.counts(now)
+    at = meter.when(now, 1)
     paused = max(meter.paused_until, gate.paused_until) - now
-    flying = min(meter.in_flight, held)
-    if isinstance(meter, QuotaMeter):
-        free = max(0, meter.cap - meter.foreign - max(held, meter.total))
-        cooling = meter.cap - free - flying
-    else:
-        free, cooling = max(0, meter.cap - held), held - flying
     return LimitStatus(
         meter.name,
         meter.kind,
@@ -44,6 +37,6 @@ def status_of(gate: Gate, meter: Meter, now: int, wall: int) -> LimitStatus:
         flying,
         max(0, cooling),
         free,
-        None if at is None else max(0, at - now) / SECOND,
+        None if at >= EVENT else max(0, at - now) / SECOND,
         paused / SECOND if paused > 0 else None,
     )

@@ -23,6 +23,7 @@ from headway.errors import RunLocked, UsageError
 from headway.pool.model import DeadTask, Entry
 from headway.sqlite.opening import Schema, immediate, open_database
 from headway.sqlite.queries import read_queries
+from headway.urls import open_url
 
 __all__ = ["Books", "FileBooks", "MemoryBooks"]
 
@@ -86,7 +87,7 @@ class FileBooks:
     """A SQLite file; `name` keeps several pools of one file apart. Tasks must be what JSON can hold."""
 
     def __init__(self, path: str, name: str) -> None:
-        self._path = Path(path.removeprefix("sqlite:///")).expanduser()
+        self._path = open_url(path, "Pool's store").path.expanduser()
         self._name = name
         self._lock = threading.Lock()
         self._q = read_queries(files("headway.pool") / "queries.sql")

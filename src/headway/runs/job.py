@@ -13,6 +13,7 @@ from time import perf_counter
 from headway import redact, sources
 from headway.accounts.account import Account, Destination
 from headway.accounts.config import parse_destination
+from headway.accounts.identity import is_stand_in, stand_in
 from headway.accounts.link import OpenAccount
 from headway.accounts.making import account
 from headway.engine.model import Ended, Ending, Tally
@@ -151,20 +152,22 @@ class Job(ABC):
         self._account = owner
         return owner[address.object_type]
 
-    async def _link(self, stack: AsyncExitStack, store: Store, destination: Destination) -> OpenAccount:
-        link = OpenAccount(
-            destination.account, cache=store, observer=self._driver.tell, wait_for_quota=self._options.wait_for_quota
-        )
-        return await stack.enter_async_context(link)
+    def _link(self, destination: Destination) -> OpenAccount:
+        """The destination's account, to be entered: then it is known whose it is."""
+        return OpenAccount(destination.account, observer=self._driver.tell, wait_for_quota=self._options.wait_for_quota)
+
+    def _unchecked(self, connector: Connector, mapping: sources.Mapping) -> Rows:
+        """What turns the source's rows into records without having seen the destination's schema."""
+        return Rows(
+            mapping, self._options.key, connector.normalise_key, clear_blanks=self._options.blank == "clear",
+            key_travels=connector.key_travels, group=connector.group,
+        )  # fmt: skip
 
     async def _rows(
         self, link: OpenAccount, store: Store, connector: Connector, mapping: sources.Mapping
     ) -> tuple[Rows, SchemaCheck | None]:
         """Check columns and key against the schema; what turns the source's rows into records."""
-        rows = Rows(
-            mapping, self._options.key, connector.normalise_key, clear_blanks=self._options.blank == "clear",
-            key_travels=connector.key_travels, group=connector.group,
-        )  # fmt: skip
+        rows = self._unchecked(connector, mapping)
         known = connector.known_schema()
         if known is not None:
             known.check_columns(mapping.columns, connector.key, connector.mode)
@@ -191,29 +194,34 @@ class Job(ABC):
         self._driver.begun()
         return await session.work(link, batches)
 
-    def _paused(self, store: Store, error: PermitTimeout, began: float) -> Report:
+    def _paused(self, store: Store, link: OpenAccount, error: PermitTimeout, began: float) -> Report:
         """The limits leave no call even for the schema: the run waits in the store."""
         reason = redact.text(error)
         until = None if error.earliest is None else datetime.now(UTC) + timedelta(seconds=error.earliest)
+        tally = Tally(requests=link.requests, rate_limited=link.rate_limited)
+        store.count(self._run, requests=tally.requests, rate_limited=tally.rate_limited)
         store.set_state(self._run, "paused", reason)
         self._driver.tell(RunFinished(self._run, "paused", reason))
         ended = Ended(Ending.QUOTA, reason, until)
-        return report(self._run, "paused", 5, store.ledger(self._run), Tally(), ended, perf_counter() - began)
+        return report(self._run, "paused", 5, store.ledger(self._run), tally, ended, perf_counter() - began)
 
     def _note(self, text: str) -> None:
         self._driver.tell(Note(text))
 
 
 def identity_of(owner: Account) -> dict[str, object]:
-    """The platform's own id of the account, as it is kept with a run."""
+    """The platform's own id of the account, as it is kept with a run; never what stands in for it."""
     return {} if owner.identity is None else {"identity": owner.identity.account_id}
 
 
 def refuse_other_account(run: str, kept: Mapping[str, object], owner: Account) -> None:
     """Raise UsageError if a run's records belong to another account than the credentials are of."""
     wanted = kept.get("identity")
-    if wanted is not None and owner.identity is not None and wanted != owner.identity.account_id:
+    if wanted is None or owner.identity is None:
+        return
+    if wanted not in {owner.identity.account_id, stand_in(owner.credential)}:  # earlier versions kept stand-ins
+        whose = "the account of another token" if is_stand_in(str(wanted)) else f"account {wanted}"
         raise UsageError(
-            f"run {run} sends to account {wanted} of {owner.profile.title}, but these credentials are those of account "
+            f"run {run} sends to {whose} of {owner.profile.title}, but these credentials are those of account "
             f"{owner.identity.account_id}: use the credentials it began with, or start a new run"
         )

@@ -9,7 +9,7 @@ from datetime import datetime
 from headway.engine.model import Ended, Ending, Tally
 from headway.stores.model import Ledger, RunState
 
-__all__ = ["Plan", "Report", "outcome", "report"]
+__all__ = ["Plan", "QuotaLeft", "Report", "outcome", "report"]
 
 _NO_PARTS: Mapping[str, float] = {}
 
@@ -44,13 +44,27 @@ class Report:
 
 
 @dataclass(frozen=True, slots=True)
+class QuotaLeft:
+    """How a quota stands: its limit's name, what it is the quota of ("day"), its amount as the platform counts it.
+
+    `free`: the calls of it that are left for us now, share and reserve counted.
+    """
+
+    name: str
+    period: str
+    amount: int
+    free: int
+
+
+@dataclass(frozen=True, slots=True)
 class Plan:
     """What a sync would do: rows read, records to send, calls, seconds, share of the day's quota, the limit that binds.
 
-    `dead` and `skipped` are the rows that would not be sent (not readable, without a key; duplicates). `quota_share`
-    is calls by the quota's amount, None without a quota; `quota_free` the calls that are left of it now, None if
-    unknown. `binding_limit` is '' if nothing but the network holds the calls up. `notes` are for the user to read;
-    `via` is the way that was chosen, '' where there is but one.
+    `dead` and `skipped` are the rows that would not be sent (not readable, without a key; duplicates). `seconds`
+    includes what is waited for, a quota's reset as well. `quota_share` is calls by the quota's amount, None without a
+    quota; `quota` how that quota stands. `binding_limit` is '' if nothing but the network holds the calls up. `notes`
+    are for the user to read; `via` is the way that was chosen, '' where there is but one. `would_exit` is what a sync
+    would end with, as far as can be told (0, 3, 5), `ending` why in words, '' for 0.
     """
 
     read: int
@@ -61,9 +75,16 @@ class Plan:
     binding_limit: str
     dead: int = 0
     skipped: int = 0
-    quota_free: int | None = None
+    quota: QuotaLeft | None = None
     notes: tuple[str, ...] = ()
     via: str = ""
+    would_exit: int = 0
+    ending: str = ""
+
+    @property
+    def quota_free(self) -> int | None:
+        """The calls that are left of the quota for us, None without a quota."""
+        return None if self.quota is None else self.quota.free
 
 
 def outcome(ended: Ended, books: Ledger) -> tuple[RunState, int]:

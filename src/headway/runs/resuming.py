@@ -5,16 +5,17 @@ from __future__ import annotations
 import os
 from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack
+from dataclasses import replace
 from time import perf_counter
 
 from headway import sources
-from headway.accounts.account import Destination
+from headway.accounts.account import Account, Destination
 from headway.accounts.link import OpenAccount
 from headway.engine.model import Ended, Ending, Tally
 from headway.errors import PermitTimeout, SourceError, UsageError
 from headway.events import Note, Observer
 from headway.platforms.connector import Connector
-from headway.runs.job import Job, SourceSpec, refuse_other_account
+from headway.runs.job import Job, SourceSpec, identity_of, refuse_other_account
 from headway.runs.loading import Converted, converted
 from headway.runs.options import Options
 from headway.runs.report import Report, report
@@ -59,12 +60,13 @@ class Resumption(Job):
             destination = self._open_destination(stack)
             connector = self._connector(destination)
             session = self._session(store, connector, began)
+            link = self._link(destination)
             try:
-                link = await self._link(stack, store, destination)
-                refuse_other_account(run.id, run.config.options, destination.account)
+                await stack.enter_async_context(link)
+                self._same_account(store, run, destination.account)
                 batches = None if run.loaded else await self._rest(stack, store, run, link, connector, session)
             except PermitTimeout as error:
-                return self._paused(store, error, began)
+                return self._paused(store, link, error, began)
             done = await self._go(session, link, batches)
             if store.run(run.id).loaded:
                 self._unspool(run.config.reopen)
@@ -78,6 +80,14 @@ class Resumption(Job):
         if run.loaded and run.ledger.pending == 0:
             raise UsageError(f"run {name} is {run.state}: there is nothing to resume")
         return run
+
+    @staticmethod
+    def _same_account(store: Store, run: Run, owner: Account) -> None:
+        """Refuse other credentials; keep the identity with a run that began before the platform had told."""
+        kept = run.config.options
+        refuse_other_account(run.id, kept, owner)
+        if owner.identity is not None and kept.get("identity") != owner.identity.account_id:
+            store.set_identity(run.id, owner.identity.account_id)
 
     async def _rest(
         self, stack: AsyncExitStack, store: Store, run: Run, link: OpenAccount, connector: Connector, session: Session
@@ -158,8 +168,9 @@ class Replay(Job):
             self._destination = self._destination or config.destination
             destination = self._open_destination(stack)
             connector = self._connector(destination)
-            link = await self._link(stack, store, destination)
+            link = await stack.enter_async_context(self._link(destination))
             refuse_other_account("of the dead letters", config.options, destination.account)
+            config = replace(config, options={**config.options, **identity_of(destination.account)})
             taken = store.replay(config, self._which)
             if taken.left:
                 self._driver.tell(

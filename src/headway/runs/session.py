@@ -184,7 +184,7 @@ class Session:
                 priority=priority, max_dead=options.max_dead, wait_for_quota=options.wait_for_quota,
                 rate=options.rate, timeout=account.timeout, delivered_before=self._before,
             ),
-            limits=names, rate=calls_per_second(account.limits, names), observer=self._tell,
+            rate=calls_per_second(account.limits, names), observer=self._tell,
         )  # fmt: skip
         engine.tally = self.tally
         self._hook(engine)

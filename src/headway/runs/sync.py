@@ -17,6 +17,7 @@ from dataclasses import replace
 from time import perf_counter
 from typing import Literal
 
+from headway import redact
 from headway.accounts.account import Destination
 from headway.errors import PermitTimeout, UsageError
 from headway.events import Observer
@@ -24,7 +25,7 @@ from headway.runs.job import Job, SourceSpec, identity_of
 from headway.runs.loading import converted
 from headway.runs.options import Options
 from headway.runs.pace import latency_of, pace_of
-from headway.runs.planning import Circumstances, measure, predicted, quota_state
+from headway.runs.planning import Circumstances, measure, predicted, standing
 from headway.runs.report import Plan, Report
 from headway.sources.model import Source
 from headway.sqlite.opening import Durability
@@ -101,26 +102,31 @@ class Sync(Job):
             connector = self._connector(destination)
             store = open_store(self._store_url, self._durability)
             stack.callback(store.close)
-            link = await self._link(stack, store, destination)
-            rows, schema = await self._rows(link, store, connector, mapping)
-            batches = converted(source, rows, limit=options.limit, schema=schema)
-            measured = await measure(batches, options.duplicates)
-            owner = destination.account
-            await link.usage()
-            delivery = connector.delivery(measured.records, options.via)
-            used = quota_state(owner.limiter.snapshot(), owner.limits)
-            pace = pace_of(store, link, connector, delivery)
+            link = self._link(destination)
             notes = source.notes
+            try:
+                await stack.enter_async_context(link)
+                rows, schema = await self._rows(link, store, connector, mapping)
+                await link.usage()
+            except PermitTimeout as error:  # no call is left to ask with
+                rows, schema = self._unchecked(connector, mapping), None
+                rows.shaper = connector.shaper(None)
+                notes += (f"{redact.text(error)}; rows and columns were not checked",)
+            measured = await measure(converted(source, rows, limit=options.limit, schema=schema), options.duplicates)
+            delivery = connector.delivery(measured.records, options.via)
+            pace = pace_of(store, link, connector, delivery)
+            owner = destination.account
             if delivery.jobs and pace is None:
                 notes += (f"how fast {owner.profile.title} works jobs off was never seen yet: the time is a guess",)
-            latency = latency_of(store, link, connector) or link.seconds
-            how = Circumstances(
-                time.time(), latency, owner.config.share, owner.config.reserve, owner.pacing,
-                used=used, pace=pace,
-                extra=(link.extra if delivery.jobs else 0) + options.validate, notes=notes,
-            )  # fmt: skip
             names = link.limits_for(delivery.call(()))
-            return predicted(measured, delivery, owner.limits, names, how)
+            share, reserve = owner.config.share, owner.config.reserve
+            how = Circumstances(
+                time.time(), latency_of(store, link, connector) or link.seconds, share, reserve, owner.pacing,
+                pace=pace, extra=(link.extra if delivery.jobs else 0) + options.validate,
+                wait_for_quota=options.wait_for_quota, max_dead=options.max_dead, notes=notes,
+            )  # fmt: skip
+            now = standing(owner.limits, await link.look(names), share=share, reserve=reserve)
+            return predicted(measured, delivery, now, names, how)
 
     async def _work(self) -> Report:
         began = perf_counter()
@@ -135,12 +141,13 @@ class Sync(Job):
                 self._note(note)
             store = open_store(self._store_url, self._durability)
             stack.callback(store.close)
+            link = self._link(destination)
             try:
-                link = await self._link(stack, store, destination)
+                await stack.enter_async_context(link)
                 rows, schema = await self._rows(link, store, connector, mapping)
             except PermitTimeout as error:
                 self._run = store.create_run(self._config(source, destination))
-                return self._paused(store, error, began)
+                return self._paused(store, link, error, began)
             self._run = store.create_run(self._config(source, destination))
             session = self._session(store, connector, began)
             batches = converted(source, rows, limit=options.limit, schema=schema, spent=session.tally.spent)

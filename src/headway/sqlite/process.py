@@ -3,19 +3,23 @@
 Rules:
 * A process is its number and its start: two lives of one number never have the same `start`.
 * `alive` errs on one side only: what cannot be told counts as alive, for a lease or heartbeat decides later.
+* A holder's word for itself, `pid:start:random@machine`, says where it runs: what a number means is known only there.
 """
 
 from __future__ import annotations
 
+import hashlib
 import os
+import secrets
 import subprocess
 import sys
+from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
 from socket import gethostname
 from typing import NamedTuple
 
-__all__ = ["Process", "alive", "host", "identity"]
+__all__ = ["Process", "alive", "holder_alive", "holder_id", "host", "identity", "machine"]
 
 _GONE = frozenset("ZXx")  # states of /proc: a zombie does nothing more, though its parent did not ask for it yet
 
@@ -30,6 +34,35 @@ class Process(NamedTuple):
 def host() -> str:
     """This machine's name, as it stands in messages and beside a `Process` in storage."""
     return gethostname()
+
+
+@lru_cache(maxsize=1)
+def machine() -> str:
+    """This machine, in a word that another one is most unlikely to have; without colons."""
+    known = ""
+    for place in ("/etc/machine-id", "/var/lib/dbus/machine-id"):
+        with suppress(OSError, ValueError):
+            known = known or Path(place).read_text(encoding="ascii").strip()
+    return hashlib.sha256(f"{gethostname()}|{known}".encode()).hexdigest()[:12]
+
+
+def holder_id() -> str:
+    """A new word for something that this process holds; see `holder_alive`."""
+    pid, start = identity()
+    return f"{pid}:{start}:{secrets.token_hex(4)}@{machine()}"
+
+
+def holder_alive(holder: str) -> bool:
+    """Whether the process that made this word with `holder_id` may still run; True where nobody can tell.
+
+    Also reads those without a machine, as Headway up to e222d7f made them: they are of this one.
+    """
+    number, _, rest = holder.partition(":")
+    start, _, made = rest.rpartition(":")
+    _, at, where = made.partition("@")
+    if not number.isdecimal() or (at and where != machine()):
+        return True
+    return alive(int(number), start)
 
 
 def identity() -> Process:

@@ -59,6 +59,9 @@ class RunStore(Protocol):
     def set_state(self, run: str, state: RunState, reason: str = "") -> None:
         """Note what the run does, or why it stopped."""
 
+    def set_identity(self, run: str, account_id: str) -> None:
+        """Keep with the run whose account it sends to: it began before the platform had told."""
+
     def count(self, run: str, *, requests: int = 0, rate_limited: int = 0, retries: int = 0) -> None:
         """Add to what the run has spent."""
 

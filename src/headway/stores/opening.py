@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 
-from headway.errors import UsageError
 from headway.sqlite.opening import Durability
 from headway.stores.interface import Store
+from headway.urls import open_url
 
 __all__ = ["open_store"]
 
@@ -19,13 +19,4 @@ def open_store(url: str | os.PathLike[str], durability: Durability = "normal", *
     """
     from headway.stores.sqlite.store import SqliteStore
 
-    text = os.fspath(url)
-    scheme, separator, rest = text.partition("://")
-    if not separator:
-        scheme, rest = "sqlite", "/" + text
-    if scheme != "sqlite":
-        raise UsageError(f"no store of kind {scheme!r}: give a path, or sqlite:///path")
-    path = rest.removeprefix("/")
-    if not rest.startswith("/") or not path:
-        raise UsageError(f"{text}: a store's file is missing, write sqlite:///relative.db or sqlite:////absolute.db")
-    return SqliteStore(path, durability=durability, create=create)
+    return SqliteStore(str(open_url(url, "--store").path), durability=durability, create=create)

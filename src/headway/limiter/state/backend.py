@@ -3,30 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Protocol
 
-from headway.limits.sharing.lots import LotAnswer, LotAsk
-from headway.limits.sharing.places import Answer, Ask, Keeping
+from headway.limits.sharing.exchange import AnyAnswer, Request
 
 __all__ = ["Backend", "Request"]
-
-
-@dataclass(frozen=True, slots=True)
-class Request:
-    """One holder's ask for the limit that is shared under `key`; `keeping` is None for a calendar quota."""
-
-    key: str
-    amount: int
-    keeping: Keeping | None
-    ask: Ask | LotAsk
 
 
 class Backend(Protocol):
     """Keeps shared state."""
 
-    def exchange(self, requests: Sequence[Request]) -> list[Answer | LotAnswer]:
-        """Answer all requests in one transaction, in their order; raises HeadwayError if the state is out of reach."""
+    def exchange(self, requests: Sequence[Request], patience: float) -> list[AnyAnswer]:
+        """Answer all requests in one transaction, in their order.
+
+        Raises HeadwayError if the state is out of reach, after `patience` seconds if others keep it busy.
+        """
+
+    def notices(self) -> list[str]:
+        """What the user should know of the state and was not told yet, each in a sentence."""
 
     def close(self) -> None:
         """Let go of the state."""

@@ -2,36 +2,46 @@
 
 Rules:
 * The limiter's lock guards gate and holders; the keeper is asked without it.
-* Asking is the lender's thread's business: no event loop and no caller waits for the disk, except `refresh`.
+* Asking is the poller's thread's business: no event loop and no caller waits for the disk, except `refresh`.
+* A wait that is long for a reason of ours (nobody knows yet what was used, lost state, a dead process) is said once,
+  in an event and in the log, in words that fit.
+* What is learned goes to the state beside the limits and comes back to every limiter of the same name.
 """
 
 from __future__ import annotations
 
-import secrets
 import threading
+import weakref
 from collections.abc import Callable, Mapping
+from typing import Any
 
 from headway.clock import Clock
 from headway.errors import HeadwayError
 from headway.events import Note, Observer
 from headway.limiter.state.backend import Request
 from headway.limiter.state.poller import Poller, poller_for
-from headway.limits.gate import Gate, Ticket
+from headway.limiter.telling import tell, warn
+from headway.limits.gate import Gate
+from headway.limits.learning import memories, recall
 from headway.limits.limits import SECOND
-from headway.limits.meters.adaptive import AdaptiveMeter
-from headway.limits.meters.places import Meter
+from headway.limits.meters.meter import Meter
 from headway.limits.meters.quota import QuotaMeter
-from headway.limits.sharing.client import LotHolder, PlacesHolder, keeping_for
+from headway.limits.sharing.client import PlacesHolder
+from headway.limits.sharing.exchange import AnyAnswer
+from headway.limits.sharing.learned import LearnedAnswer, LearnedAsk
 from headway.limits.sharing.lots import LotAnswer
 from headway.limits.sharing.places import Answer
+from headway.limits.sharing.quota_client import LotHolder
+from headway.limits.ticket import Ticket
 from headway.sqlite import process
 
 __all__ = ["Member"]
 
-
-def _holder_id() -> str:
-    pid, start = process.identity()
-    return f"{pid}:{start}:{secrets.token_hex(4)}"
+_REASONS = {
+    "new": "nobody knows yet what was used of it, and the platform did not say: the rest may be used",
+    "lost": "its shared state was lost: what nobody claims may be used",
+    "dead": "the places of a process that ended without giving them back may be used",
+}
 
 
 class Member:
@@ -41,7 +51,7 @@ class Member:
         self,
         url: str,
         gate: Gate,
-        lock: threading.Lock,
+        lock: threading.RLock,
         clock: Clock,
         changed: Callable[[], None],
         observer: Observer | None,
@@ -54,10 +64,14 @@ class Member:
         unused: bool,
     ) -> None:
         self._url = url
+        self._poller: Poller = poller_for(url)
         self._gate = gate
         self._lock = lock
         self._clock = clock
-        self._changed = changed
+        # A limiter that nobody closed may be forgotten: then it leaves, instead of being served for ever.
+        self._changed = (
+            weakref.WeakMethod(changed, self._forgotten) if hasattr(changed, "__self__") else (lambda: changed)
+        )
         self._observer = observer
         self._troubled = False
         self._name = name
@@ -65,34 +79,70 @@ class Member:
         self._ttl = ttl
         self._fresh = fresh
         self._unused = unused
-        self._id = _holder_id()
+        self._id = process.holder_id()
         self._holders: dict[str, tuple[str, PlacesHolder | LotHolder]] = {}
+        self._asked: list[tuple[str, PlacesHolder | LotHolder]] = []  # in the order of the last requests
+        self._departures: list[Request] = []
         self._answered = threading.Condition(lock)
         self._rounds = 0
         self._extra = 0
         self._left = False
+        self._said: set[tuple[str, str]] = set()
+        self._learned: dict[str, Any] | None = None  # as in the last answer; None: not asked yet
+        self._to_learn = True
+        self.keen = True
+        self.nudged = False
+        self.planned: int | None = None
         for meter in gate.meters.values():
             self.add(meter, keys.get(meter.name))
-        self._poller: Poller = poller_for(url)
         self._poller.join(self)
 
     def add(self, meter: Meter, key: str | None) -> None:
         """One more limit; the lock is held, or nobody else knows us yet."""
-        if isinstance(meter, AdaptiveMeter):
+        if not meter.sharing:
             return  # every process searches for itself: what is unknown cannot be partitioned
+        self.keen = True
         holder: PlacesHolder | LotHolder
         if isinstance(meter, QuotaMeter):
-            holder = LotHolder(meter, self._id, self._ttl, unused=self._unused)
+            holder = LotHolder(meter, self._id, ttl=self._ttl, unused=self._unused, fresh=self._fresh)
         else:
-            keeping = keeping_for(meter, self._linger, self._ttl)
-            holder = PlacesHolder(meter, keeping, self._id, fresh=self._fresh)
+            holder = PlacesHolder(meter, self._id, linger=self._linger, ttl=self._ttl, fresh=self._fresh)
         self._holders[meter.name] = (key or f"{self._name}|{meter.name}", holder)
+
+    def part(self, name: str, key: str, now: int) -> None:
+        """A limit goes by another key from now on: take leave of the old one; the lock is held."""
+        old_key, old = self._holders.get(name, (key, None))
+        if old is None or old_key == key:
+            return
+        if isinstance(old, LotHolder):
+            lots = old.departure(now)
+            if lots is not None:
+                self._departures.append(Request(old_key, old.amount, None, lots))
+        else:
+            places = old.departure(now)
+            if places is not None:
+                self._departures.append(Request(old_key, places[0].amount, *places))
+
+    def rejoin_as(self, name: str, key: str, now: int) -> None:
+        """Join under the other key; the meter keeps what it holds, so that the first request claims it."""
+        old_key, old = self._holders.get(name, (key, None))
+        if old is None or old_key == key:
+            return
+        self.add(old.meter, key)
+        new = self._holders[name][1]
+        if isinstance(new, LotHolder):
+            assert isinstance(old, LotHolder)
+            new.inherit(old, now)
+        else:
+            assert isinstance(old, PlacesHolder)
+            new.inherit(old, now)
+        self._gate.unsettled(old.meter)
 
     # -- called by the limiter
 
     def nudge(self) -> None:
-        """Something changed: the lender may have to ask earlier than it planned."""
-        self._poller.nudge()
+        """Something changed: the poller may have to ask earlier than it planned. Takes no lock."""
+        self._poller.nudge(self)
 
     def lacking(self) -> bool:
         """Whether a limit has fewer places lent than it could have."""
@@ -103,41 +153,43 @@ class Member:
         """Wait for one round of asking, as if a ticket of `cost` were queued; at most `timeout` seconds."""
         with self._lock:
             seen, self._extra = self._rounds, cost
-        self._poller.nudge()
+        self.nudge()
         with self._answered:
             self._answered.wait_for(lambda: self._rounds > seen or self._left, timeout)
             self._extra = 0
 
-    def settled(self, ticket: Ticket, now: int, wall: int) -> bool:
-        """A reply came; the lock is held. Whether the lender should look: others wait for the place."""
-        scarce = False
-        for meter in ticket.lane.meters:
-            if meter.name not in self._holders:
-                continue
-            holder = self._holders[meter.name][1]
-            if isinstance(holder, LotHolder):
-                holder.settled = True
-            else:
-                scarce |= holder.used(now, wall, ticket.cost_of(meter.name))
-        return scarce
+    def settled(self, ticket: Ticket, now: int) -> bool:
+        """A reply came; the lock is held. Whether the poller should look: somebody waits to hear of it."""
+        news = False
+        for meter in ticket.meters:
+            if meter.name in self._holders:
+                news |= self._holders[meter.name][1].used(now, ticket.cost_of(meter))
+        self._feel()
+        return news
+
+    def _feel(self) -> None:
+        """Whether the end of each call is news for the keeper."""
+        self.keen = any(holder.keen for _, holder in self._holders.values())
 
     def heard(self, counted: Mapping[str, int]) -> None:
         """Calls that the platform said it had counted, per limit; the lock is held."""
         for name, calls in counted.items():
-            holder = self._holders[name][1]
-            if isinstance(holder, LotHolder):
-                holder.hear(calls)
-            elif holder.cold:
-                holder.opened = calls
+            if name in self._holders:
+                self._holders[name][1].hear(calls)
 
     def paused(self, limit: str, nanoseconds: int) -> None:
         """A rate-limit reply: the other holders are to pause as well; the lock is held."""
+        until = self._clock.monotonic_ns() + nanoseconds
         for name, (_, holder) in self._holders.items():
             if limit in {"", name}:
-                holder.pause(nanoseconds)
+                holder.pause(until)
+
+    def learned(self) -> None:
+        """The gate learned something that others should know; the lock is held."""
+        self._to_learn = True
 
     def recovering(self) -> float:
-        """Seconds until places of dead holders or of a lost state are free at the latest."""
+        """Seconds until places of dead holders are free at the latest."""
         with self._lock:
             places = [holder for _, holder in self._holders.values() if isinstance(holder, PlacesHolder)]
             return max((holder.recovering / SECOND for holder in places), default=0.0)
@@ -148,61 +200,97 @@ class Member:
             if self._left:
                 return
             self._left = True
-            for _, holder in self._holders.values():
-                holder.leaving = True
-        self._poller.leave(self)
+        self._poller.leave([self])
 
-    def rejoin(self, lock: threading.Lock) -> None:
+    def rejoin(self, lock: threading.RLock) -> None:
         """In a forked child: begin anew as another holder."""
         self._lock = lock
         self._answered = threading.Condition(lock)
-        self._id = _holder_id()
+        self._id = process.holder_id()
+        self.nudged, self.planned = False, None
+        self._departures.clear()
         for _, holder in self._holders.values():
             holder.restart(self._id)
         if not self._left:
             self._poller = poller_for(self._url)
             self._poller.join(self)
 
-    # -- called by the lender's thread
+    # -- called by the poller
+
+    @property
+    def gone(self) -> bool:
+        """Whether the limiter was forgotten without being closed."""
+        return self._changed() is None
+
+    def _forgotten(self, _reference: object) -> None:
+        self._poller.note(self)
+
+    def prepare_to_leave(self) -> None:
+        """The next request is the last."""
+        with self._lock:
+            self._left = True
+            for _, holder in self._holders.values():
+                holder.leaving = True
 
     def due(self) -> int | None:
         """The monotonic instant at which to ask next; None for never, as things stand."""
         with self._lock:
-            now, wall = self._clock.monotonic_ns(), self._clock.wall_ns()
+            now = self._look()
             queued = self._queued()
-            times = [holder.due(now, wall, queued.get(name, 0)) for name, (_, holder) in self._holders.items()]
+            times = [holder.due(now, queued.get(name, 0)) for name, (_, holder) in self._holders.items()]
         return min((at for at in times if at is not None), default=None)
 
     def requests(self) -> tuple[int, list[Request]]:
         """What to ask now, for all limits, and the instant from which leases count."""
         with self._lock:
-            now, wall = self._clock.monotonic_ns(), self._clock.wall_ns()
+            now = self._look()
             queued = self._queued()
             asks: list[Request] = []
+            self._asked = [(name, holder) for name, (_, holder) in self._holders.items()]
             for name, (key, holder) in self._holders.items():
+                waiting = queued.get(name, 0)
                 if isinstance(holder, LotHolder):
-                    asks.append(Request(key, holder.meter.cap, None, holder.ask(now, wall, queued.get(name, 0))))
+                    asks.append(Request(key, holder.amount, None, holder.ask(now, waiting)))
                 else:
-                    holder.keeping = keeping_for(holder.meter, self._linger, self._ttl)
-                    ask = holder.ask(now, wall, queued.get(name, 0))
-                    asks.append(Request(key, holder.meter.cap, holder.keeping, ask))
-            return now, asks
+                    keeping, ask = holder.ask(now, waiting)
+                    asks.append(Request(key, keeping.amount, keeping, ask))
+            if self._to_learn:
+                self._to_learn = False
+                asks.append(Request(f"{self._name}|learned", 0, None, LearnedAsk(memories(self._gate))))
+            return now, asks + self._departures
 
-    def apply(self, answers: list[Answer | LotAnswer], asked: int) -> None:
+    def apply(self, answers: list[AnyAnswer], asked: int) -> None:
         """Use the answers, in the order of the requests."""
+        texts: list[str] = []
         with self._lock:
             now = self._clock.monotonic_ns()
-            for (_, holder), answer in zip(self._holders.values(), answers, strict=False):
+            for i, answer in enumerate(answers):
+                if isinstance(answer, LearnedAnswer):
+                    recall(self._gate, answer.words)
+                    continue
+                if i >= len(self._asked):
+                    del self._departures[:1]
+                    continue
+                name, holder = self._asked[i]
+                if self._holders[name][1] is not holder:
+                    continue  # it went by another key meanwhile: the answer is nobody's
                 if isinstance(holder, LotHolder):
                     assert isinstance(answer, LotAnswer)
                     holder.apply(answer, asked, now)
                 else:
                     assert isinstance(answer, Answer)
                     holder.apply(answer, asked, now)
+                texts += self._words(name, holder, now)
+                self._gate.unsettled(holder.meter)
+            self._feel()
             self._rounds += 1
             self._troubled = False
             self._answered.notify_all()
-        self._changed()
+        for text in texts:
+            self._say(text)
+        changed = self._changed()
+        if changed is not None:
+            changed()
 
     def failed(self, error: HeadwayError) -> None:
         """The keeper did not answer: said once, until it does again."""
@@ -211,8 +299,40 @@ class Member:
             now = self._clock.monotonic_ns()
             for _, holder in self._holders.values():
                 holder.failed(now)
-        if not said and self._observer is not None:
-            self._observer(Note(f"{error}; what is lent may be used until its lease ends, then calls wait"))
+        if not said:
+            self._say(f"{error}; what is lent may be used until its lease ends, then calls wait")
+
+    def noticed(self, text: str) -> None:
+        """Something about the state itself, which is in the log already."""
+        tell(self._observer, Note(text))
+
+    def _say(self, text: str) -> None:
+        warn(text)
+        tell(self._observer, Note(text))
+
+    def _words(self, name: str, holder: PlacesHolder | LotHolder, now: int) -> list[str]:
+        """What is to be said of a limit that was not said yet; the lock is held."""
+        found: dict[str, str] = {}
+        limit = f"{self._name}: {name}" if self._name else name
+        if holder.stricter:
+            found["stricter"] = (
+                f"{limit}: another limiter shares it under other figures; the stricter hold for both: {holder.stricter}"
+            )
+        excuse = holder.excuse(now)
+        if excuse is not None:
+            found[excuse[0]] = f"{limit}: {_reason(*excuse)}"
+        self._said = {(limit, kind) for limit, kind in self._said if limit != name or kind in found}
+        fresh = [kind for kind in found if (name, kind) not in self._said]
+        self._said |= {(name, kind) for kind in fresh}
+        return [found[kind] for kind in fresh]
+
+    def _look(self) -> int:
+        """Now, the calendars looked at; the lock is held."""
+        now = self._clock.monotonic_ns()
+        if now >= self._gate.next_look:
+            self._gate.look_at(now, self._clock.wall_ns())
+            self._gate.calm(now)
+        return now
 
     def _queued(self) -> dict[str, int]:
         queued = self._gate.queued()
@@ -220,3 +340,15 @@ class Member:
             for name in self._holders:
                 queued[name] = queued.get(name, 0) + self._extra
         return queued
+
+
+def _reason(why: str, seconds: float) -> str:
+    if why == "gone":
+        return (
+            "its shared state was lost, and neither the platform nor a living process knows what was used: it counts "
+            'as used up until the reset (lost="unused" says otherwise)'
+        )
+    if seconds <= 0:
+        return "its shared state was lost: one call finds out what the platform has counted"
+    hint = "; fresh=True says that nothing was used before" if why == "new" else ""
+    return f"{_REASONS[why]} in {seconds:.1f} s at the latest{hint}"

@@ -3,35 +3,35 @@
 Rules:
 * One IMMEDIATE transaction per exchange, for all limits it names.
 * The keeper's clock goes on by the monotonic clock within a boot and by the wall clock over one; it never goes back.
-* A process that uses the file holds a shared lock on its folder. State that is not there, while nobody else holds
-  that lock, was never there or belonged to the dead: one probe may go. Otherwise it was lost under the living.
-* A holder whose process has ended is known by pid and start time, without waiting for its lease.
+* State that is not there, while no living process uses this file, was never there or belonged to the dead: one probe
+  may go. Otherwise it was lost under the living. A file that cannot be read is moved aside, and its state was lost.
+* A holder whose process has ended is known by pid and start time, on this machine, without waiting for its lease.
+* The schema stays as it is: a file belongs to its user, and an older Headway may work on it at the same time.
 """
 
 from __future__ import annotations
 
 import contextlib
-import json
-import os
+import logging
 import secrets
 import sqlite3
-import sys
 import threading
 import time
 from collections.abc import Sequence
 from importlib.resources import files
 from pathlib import Path
 
-from headway.errors import UsageError
-from headway.limiter.state.backend import Request
-from headway.limits.sharing.lots import LotAnswer, LotAsk, LotPool, exchange_lot
-from headway.limits.sharing.places import Answer, Ask, Pool, exchange
-from headway.sqlite import process
+from headway.errors import StateVersionError, UsageError
+from headway.limits.sharing.exchange import AnyAnswer, Request, exchange, keys
+from headway.sqlite import damaged, process
+from headway.sqlite.inuse import InUse
 from headway.sqlite.opening import Schema, immediate, open_database
 
 __all__ = ["SQLiteBackend"]
 
 _SCHEMA = Schema("limiter state", files("headway.limiter.state") / "migrations", 0x48574C53)
+
+_log = logging.getLogger("headway")
 
 
 def _boot_id() -> str:
@@ -48,47 +48,91 @@ class SQLiteBackend:
         self._path = Path(path)
         self._connection: sqlite3.Connection | None = None
         self._inode: tuple[int, int] | None = None
-        self._folder: int | None = None
+        self._in_use = InUse(self._path)
+        self._moved = False  # its state was lost, whoever lives
+        self._emptied = False
+        self._notices: list[str] = []
         self._boot = _boot_id()
         self._lock = threading.Lock()
 
-    def exchange(self, requests: Sequence[Request]) -> list[Answer | LotAnswer]:
-        """Answer all requests in one transaction; UsageError when the file cannot be used."""
-        with self._lock:
-            first = self._first()
-            try:
-                connection = self._open()
-                with immediate(connection):
-                    now, suspect = self._now(connection, first=first)
-                    return [self._one(connection, request, now, suspect) for request in requests]
-            except (sqlite3.Error, UsageError) as error:
-                self._forget()
-                if isinstance(error, UsageError):
-                    raise
-                raise UsageError(
-                    f"shared limits in {self._path} are out of reach ({error}): check the file and its folder, or name "
-                    "another with --state or HEADWAY_STATE"
-                ) from error
-            finally:
-                self._hold_folder()
+    def exchange(self, requests: Sequence[Request], patience: float = 30.0) -> list[AnyAnswer]:
+        """Answer all requests in one transaction; UsageError when the file cannot be used, or not in time."""
+        if not self._lock.acquire(timeout=patience):
+            raise UsageError(f"shared limits in {self._path} are busy")
+        until = time.monotonic() + patience
+        try:
+            return self._mended(requests, until)
+        except (sqlite3.Error, OSError) as error:
+            self._forget()
+            raise UsageError(
+                f"shared limits in {self._path} are out of reach ({error}): check the file and its folder, or name "
+                "another with --state or HEADWAY_STATE"
+            ) from error
+        except UsageError:
+            self._forget()
+            raise
+        finally:
+            if self._connection is not None:
+                self._in_use.hold()
+            self._lock.release()
 
-    def check(self) -> None:
-        """Open the file; raises UsageError or StateVersionError when it cannot be used."""
-        self.exchange(())
+    def notices(self) -> list[str]:
+        """What the user should know and was not told yet."""
+        found, self._notices = self._notices, []
+        return found
 
     def close(self) -> None:
         """Let go of the file."""
         with self._lock:
             self._forget()
-            if self._folder is not None:
-                os.close(self._folder)
-                self._folder = None
+            self._in_use.release()
 
-    def _open(self) -> sqlite3.Connection:
+    def _mended(self, requests: Sequence[Request], until: float) -> list[AnyAnswer]:
+        """Exchange; where the file is damaged, with a new one in its place."""
+        try:
+            return self._exchange(requests, until)
+        except (sqlite3.Error, UsageError) as error:
+            self._forget()
+            if isinstance(error, StateVersionError) or not damaged.is_damage(error):
+                raise
+            aside = damaged.move_aside(self._path, ours=self._in_use.known)
+            if aside is not None:
+                self._moved = True
+                said = (
+                    f"the file of shared limits {self._path} was damaged and is now {aside.name}; what it held counts "
+                    "as lost, so calls may wait until it could be used again at the latest"
+                )
+                self._notices.append(said)
+                _log.warning("%s", said)
+        return self._exchange(requests, until)
+
+    def _exchange(self, requests: Sequence[Request], until: float) -> list[AnyAnswer]:
+        connection = self._open(until)
+        connection.execute(f"PRAGMA busy_timeout={max(1, int((until - time.monotonic()) * 1000))}")
+        with immediate(connection):
+            now, wall, lost_at = self._now(connection)
+            bodies: dict[str, str | None] = {}
+            for key in keys(requests):
+                row = connection.execute("SELECT body FROM pools WHERE key = ?", (key,)).fetchone()
+                bodies[key] = None if row is None else row[0]
+            written, answers = exchange(
+                bodies, requests, now, wall, new_epoch=secrets.token_hex(8), dead=_Dead(), lost_at=lost_at
+            )
+            connection.executemany(
+                "INSERT INTO pools (key, body) VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET body = excluded.body",
+                written.items(),
+            )
+        self._moved = False
+        return answers
+
+    def _open(self, until: float) -> sqlite3.Connection:
         if self._connection is not None and self._inode != _inode(self._path):
             self._forget()  # the file was replaced under us
         if self._connection is None:
-            self._connection = open_database(self._path, _SCHEMA)
+            patience = max(0.05, until - time.monotonic())
+            # A file with something in it, but without a clock, that was in use before: what was in it is gone.
+            self._emptied = self._in_use.known and self._path.exists() and self._path.stat().st_size > 0
+            self._connection = open_database(self._path, _SCHEMA, busy_timeout=patience)
             self._inode = _inode(self._path)
         return self._connection
 
@@ -98,88 +142,26 @@ class SQLiteBackend:
                 self._connection.close()
         self._connection = None
 
-    def _first(self) -> bool:
-        """Whether no living process, this one included, has used state in this folder."""
-        if self._folder is not None or sys.platform == "win32":
-            return False
-        import fcntl
+    def _now(self, connection: sqlite3.Connection) -> tuple[int, int, int]:
+        """The keeper's two clocks, and when by the first its state was lost under the living, 0 if it was not.
 
-        try:
-            self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            probe = os.open(self._path.parent, os.O_RDONLY)
-        except OSError as error:
-            raise UsageError(
-                f"cannot use the folder {self._path.parent} for shared limits: {error.strerror or error}; name another "
-                "file with --state or HEADWAY_STATE"
-            ) from error
-        try:
-            fcntl.flock(probe, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            return False
-        finally:
-            os.close(probe)
-        return True
-
-    def _hold_folder(self) -> None:
-        if self._folder is None and sys.platform != "win32":
-            import fcntl
-
-            with contextlib.suppress(OSError):
-                self._folder = os.open(self._path.parent, os.O_RDONLY | os.O_CLOEXEC)
-                fcntl.flock(self._folder, fcntl.LOCK_SH | fcntl.LOCK_NB)
-
-    def _now(self, connection: sqlite3.Connection, *, first: bool) -> tuple[int, int]:
-        """The keeper's time, and when the file was made anew under living processes, 0 if it was not.
-
-        Called under the transaction's lock.
+        Called under the transaction's lock: who finds no clock makes it, and only then says that the file is in use.
         """
         monotonic, wall = time.monotonic_ns(), time.time_ns()
         row = connection.execute("SELECT boot, monotonic, wall, now, suspect FROM clock WHERE id = 1").fetchone()
         if row is None:
             now = 1
-            suspect = 0 if first else now
+            lost_at = now if self._moved or self._emptied or self._in_use.by_anybody() else 0
         else:
-            boot, then, wall_then, now, suspect = row
+            boot, then, wall_then, now, lost_at = row
             now += max(0, monotonic - then if boot == self._boot else wall - wall_then)
         connection.execute(
             "INSERT INTO clock (id, boot, monotonic, wall, now, suspect) VALUES (1, ?, ?, ?, ?, ?) "
             "ON CONFLICT (id) DO UPDATE SET boot = excluded.boot, monotonic = excluded.monotonic, "
             "wall = excluded.wall, now = excluded.now",
-            (self._boot, monotonic, wall, now, suspect),
+            (self._boot, monotonic, wall, now, lost_at),
         )
-        return now, suspect
-
-    def _one(self, connection: sqlite3.Connection, request: Request, now: int, suspect: int) -> Answer | LotAnswer:
-        row = connection.execute("SELECT body FROM pools WHERE key = ?", (request.key,)).fetchone()
-        body = None if row is None else json.loads(row[0])
-        answer: Answer | LotAnswer
-        if isinstance(request.ask, LotAsk):
-            lots = None if body is None else LotPool(**body)
-            dead = {name for name in (lots.lots if lots else ()) if _is_dead(name)}
-            lots, answer = exchange_lot(lots, request.amount, request.ask, now, dead=dead, first=not suspect)
-            written = json.dumps({name: getattr(lots, name) for name in LotPool.__slots__})
-        else:
-            assert request.keeping is not None
-            settled = suspect + request.keeping.ttl + request.keeping.linger + request.keeping.per
-            written, answer = self._places(body, request, request.ask, now, first=not suspect or now > settled)
-        connection.execute(
-            "INSERT INTO pools (key, body) VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET body = excluded.body",
-            (request.key, written),
-        )
-        return answer
-
-    @staticmethod
-    def _places(
-        body: dict[str, object] | None, request: Request, ask: Ask, now: int, *, first: bool
-    ) -> tuple[str, Answer]:
-        assert request.keeping is not None
-        pool = None if body is None else Pool(**body)  # type: ignore[arg-type]  # written by the line below
-        if pool is not None:
-            pool.cool = [(at, places) for at, places in pool.cool]
-            pool.holders = {name: (a, b, c) for name, (a, b, c) in pool.holders.items()}
-        dead = {name for name in (pool.holders if pool else ()) if _is_dead(name)}
-        pool, answer = exchange(pool, request.keeping, ask, now, new_epoch=secrets.token_hex(8), dead=dead, first=first)
-        return json.dumps({name: getattr(pool, name) for name in Pool.__slots__}), answer
+        return now, wall, lost_at
 
 
 def _inode(path: Path) -> tuple[int, int] | None:
@@ -190,6 +172,16 @@ def _inode(path: Path) -> tuple[int, int] | None:
     return found.st_dev, found.st_ino
 
 
-def _is_dead(holder: str) -> bool:
-    pid, _, rest = holder.partition(":")
-    return not process.alive(int(pid), rest.rpartition(":")[0])
+class _Dead:
+    """Whether a holder's process has ended; each process is looked at once an exchange, this one never."""
+
+    def __init__(self) -> None:
+        pid, start = process.identity()
+        self._known = {f"{pid}:{start}": False}
+
+    def __call__(self, holder: str) -> bool:
+        who = holder.rpartition(":")[0]
+        found = self._known.get(who)
+        if found is None:
+            found = self._known[who] = not process.holder_alive(holder)
+        return found

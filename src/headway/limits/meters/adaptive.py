@@ -2,24 +2,29 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left, insort
 from collections import deque
 
 from headway.limits.aimd import Search
 from headway.limits.limits import SECOND, Adaptive, Window
-from headway.limits.meters.places import Grant, WindowMeter
+from headway.limits.meters.meter import Call
+from headway.limits.meters.window import WindowMeter
 
 __all__ = ["AdaptiveMeter"]
 
 _GUESS = 5 * SECOND
+_LONGEST_BACKOFF = 60 * SECOND
 
 
 class AdaptiveMeter(WindowMeter):
     """Always smooth. Where the length is unknown only the pace holds calls back, and the amount is one per second."""
 
-    __slots__ = ("_flying", "_known", "_log", "_refused", "_share", "search")
+    __slots__ = ("_flying", "_known", "_log", "_rejected", "search")
     kind = "adaptive"
+    sharing = ""  # every process searches for itself: what is unknown cannot be partitioned
 
-    def __init__(self, limit: Adaptive, share: float) -> None:
+    def __init__(self, limit: Adaptive, share: float, reserve: int = 0) -> None:
+        del reserve  # of calendar quotas alone
         self._known = limit.per is not None
         per = limit.per or 1.0
         super().__init__(Window(max(1, int(limit.ceiling_or_initial)), per, limit.name), 1)
@@ -28,81 +33,98 @@ class AdaptiveMeter(WindowMeter):
             per=self.per if self._known else _GUESS, known=self._known,
             backoff=limit.backoff, recovery=limit.recovery, after=limit.after,
         )  # fmt: skip
-        self._share = share
-        self._flying: dict[int, Grant] = {}
+        self.share = share
+        self._flying: list[tuple[int, int]] = []  # (granted, cost)
         self._log: deque[tuple[int, int, int]] = deque()
-        self._refused: set[int] = set()
+        self._rejected = 0  # cost of calls in flight that were refused
         self._apply()
 
     @property
     def rate(self) -> float:
         """Calls per second that are allowed now."""
-        return self.search.amount * self._share * SECOND / self.per
+        return self.search.amount * self.share * SECOND / self.per
 
-    @property
-    def pause(self) -> int:
-        """Nanoseconds for which a refusal pauses at most: what is paced needs no window's length to recover."""
-        return self.per if self._known else 60 * SECOND
+    def backoff_limit(self, now: int) -> tuple[int, int]:
+        # What is paced needs no window's length to recover.
+        return 0, self.per if self._known else _LONGEST_BACKOFF
+
+    def surprised(self, now: int) -> str:
+        return ""  # a search is not surprised
+
+    def told_amount(self, amount: int) -> bool:
+        del amount
+        return False
 
     def _apply(self) -> None:
-        amount = self.search.amount * self._share
-        self.spacing = int(self.per / amount)
-        self.bursts = False
+        amount = self.search.amount * self.share
         self.cap = max(1, int(amount))
+        self.bursts = False
+        self.spacing = int(self.per / amount)
+        self.tidy()
 
-    def room(self, now: int, wall: int, cost: int) -> int | None:
-        if self._known:
-            return super().room(now, wall, cost)
-        super().room(now, wall, 0)
-        return 0
+    def room(self, now: int, cost: int) -> int:
+        at = super().room(now, cost)
+        return at if self._known else 0
 
-    def take(self, now: int, wall: int, cost: int) -> Grant:
-        grant = super().take(now, wall, cost)
-        self._flying[id(grant)] = grant
-        return grant
+    def hoped(self, now: int, cost: int) -> int:
+        return super().hoped(now, cost) if self._known else 0
 
-    def cancel(self, grant: Grant) -> None:
-        self._forget(grant)
-        super().cancel(grant)
+    def take(self, now: int, cost: int) -> int:
+        at = super().take(now, cost)
+        if at == 0:
+            insort(self._flying, (now, cost))
+        return at
 
-    def settle(self, grant: Grant, now: int, wall: int, *, lost: int, actual: int | None) -> None:
-        refused = self._forget(grant)
-        if not refused:
-            self._log.append((grant.granted, now, grant.cost if actual is None else actual))
+    def give_back(self, cost: int, call: Call) -> None:
+        self._landed(cost, call)
+        super().give_back(cost, call)
+
+    def settle(self, now: int, cost: int, call: Call) -> None:
+        self._note(now, cost, call, lost=False)
+        super().settle(now, cost, call)
+
+    def lose(self, now: int, cost: int, call: Call, linger: int) -> None:
+        self._note(now, cost, call, lost=True)
+        super().lose(now, cost, call, linger)
+
+    def _note(self, now: int, cost: int, call: Call, *, lost: bool) -> None:
+        self._landed(cost, call)
+        if not call.refused:
+            self._log.append((call.granted, now, cost))
             if not lost:
-                self.search.success(grant.granted, now)
+                self.search.success(call.granted, now)
                 self._apply()
         while self._log and self._log[0][1] < now - 2 * self._span:
             self._log.popleft()
-        super().settle(grant, now, wall, lost=lost, actual=actual)
 
     @property
     def _span(self) -> int:
         return self.per if self._known else _GUESS
 
-    def _forget(self, grant: Grant) -> bool:
-        """Whether it was refused; it is in flight no longer."""
-        self._flying.pop(id(grant), None)
-        refused = id(grant) in self._refused
-        self._refused.discard(id(grant))
-        return refused
+    def _landed(self, cost: int, call: Call) -> None:
+        at = bisect_left(self._flying, (call.granted, cost))
+        if at < len(self._flying) and self._flying[at] == (call.granted, cost):
+            del self._flying[at]
+        if call.refused:
+            self._rejected = max(0, self._rejected - cost)
 
-    def refused(self, grant: Grant | None, now: int) -> bool:
-        """This call, or one that nobody names, was refused for its rate; True if that changed the amount."""
-        sent = now if grant is None else grant.granted
-        if grant is not None and id(grant) in self._flying:
-            self._refused.add(id(grant))
+    def refused(self, now: int, call: Call | None, *, named: bool) -> None:
+        sent = now if call is None else call.granted
+        cost = 0
+        if call is not None:
+            at = bisect_left(self._flying, (sent, 0))
+            if at < len(self._flying) and self._flying[at][0] == sent:
+                cost = self._flying[at][1]
         span = self._span
-        low = sum(cost for began, ended, cost in self._log if began > now - span and ended <= sent)
-        high = sum(cost for _, ended, cost in self._log if ended > sent - span)
-        high += sum(each.cost for each in self._flying.values() if each is not grant and id(each) not in self._refused)
+        low = sum(count for began, ended, count in self._log if began > now - span and ended <= sent)
+        high = sum(count for _, ended, count in self._log if ended > sent - span)
+        high += sum(count for _, count in self._flying) - self._rejected - cost
+        self._rejected += cost
         if not self._known:  # counts over the guessed span, as calls per second
             low, high = low * SECOND // span, high * SECOND // span
-        changed = self.search.refused(sent, now, low, high)
+        self.search.refused(sent, now, low, high)
         self._apply()
-        return changed
 
-    def void(self) -> None:
-        super().void()
+    def forget(self) -> None:
         self._flying.clear()
-        self._refused.clear()
+        self._rejected = 0

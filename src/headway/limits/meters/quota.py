@@ -1,157 +1,222 @@
-"""What was counted against a calendar quota, and whose clock is believed for it.
-
-`drained` is the lender's word that nothing is left before the reset.
+"""What was counted against a calendar quota.
 
 Rules:
 * A call counts in every period that the span from its sending to its settling, widened by `skew`, touches.
 * The period changes `skew` after the reset. From `skew` before it, calls in flight and new ones count on both sides.
-* A wall clock that jumped against the monotonic one is not believed before the platform's Date or a later look agrees.
+* The calendar is looked at by `relax` alone, which the gate calls before whatever happens within `skew` of a reset,
+  else about once a second; in between, the figures of the period hold.
+* `drained`: the shared state has no quota left before the reset.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from heapq import heappop, heappush
 
+from headway.limits.clock import WallClock
+from headway.limits.headers import Remaining
 from headway.limits.limits import SECOND, Quota, nanoseconds
-from headway.limits.meters.places import Grant, Meter
+from headway.limits.meters.meter import EVENT, FOREVER, Call, Meter
 from headway.limits.resets import Resets
 
-__all__ = ["QuotaMeter", "WallClock"]
-
-_JUMP = 2 * SECOND
-_LATER_LOOK = 60 * SECOND
-
-
-class WallClock:
-    """The wall clock as far as it is believed: monotonic time plus an offset that may creep but not jump."""
-
-    __slots__ = ("_doubted", "_offset", "_since")
-
-    def __init__(self) -> None:
-        self._offset: int | None = None
-        self._doubted: int | None = None
-        self._since = 0
-
-    def believed(self, now: int, wall: int) -> int:
-        """The instant to use for calendars, given both clocks read at one moment."""
-        offset = wall - now
-        if self._offset is None or abs(offset - self._offset) <= _JUMP:
-            self._offset, self._doubted = offset, None
-            return wall
-        if self._doubted is None or abs(offset - self._doubted) > _JUMP:
-            self._doubted, self._since = offset, now
-        elif now - self._since >= _LATER_LOOK:
-            self._offset, self._doubted = offset, None
-            return wall
-        return now + self._offset
-
-    def platform_says(self, now: int, date: int) -> None:
-        """The platform's Date header (whole seconds): settles a doubt one way or the other."""
-        if self._doubted is None or self._offset is None:
-            return
-        if abs(date - now - self._doubted) <= 2 * _JUMP:
-            self._offset, self._doubted = self._doubted, None
-        elif abs(date - now - self._offset) <= 2 * _JUMP:
-            self._since = now
+__all__ = ["QuotaMeter"]
 
 
 class QuotaMeter(Meter):
     """Calls used in the period; `places`, when lent, is the unused rest of a lot."""
 
-    __slots__ = ("_losing", "clock", "drained", "end", "foreign", "in_zone", "owed", "resets", "skew", "total", "used")
+    __slots__ = (
+        "_losing", "_offset", "_resumes", "clock", "drained", "end", "foreign", "in_zone", "owed", "resets", "skew", "total",
+        "used",
+    )  # fmt: skip
     kind = "quota"
+    sharing = "lots"
 
-    def __init__(self, limit: Quota, cap: int) -> None:
-        super().__init__(limit.name, limit.amount, cap)
+    def __init__(self, limit: Quota, share: float, reserve: int = 0) -> None:
+        self.foreign = 0  # used by others, the platform's word
+        self.used = 0  # by us
+        self.in_zone = False
+        super().__init__(limit.name, limit.amount, share, reserve)
         self.resets = Resets.parse(str(limit.resets))
         self.skew = nanoseconds(limit.skew)
-        self.clock = WallClock()
-        self.used = 0  # by us
+        self.clock = WallClock()  # the gate's, once it has the meter
         self.total = 0  # by every holder of a shared state, as last heard
-        self.foreign = 0  # by others, the platform's word
-        self.owed = 0
-        self.in_zone = False
+        self.owed = 0  # by us, and counted for the period after the next reset, too
         self.drained = False
-        self.end = 0
+        self.end = 0  # wall time; 0: the calendar was not looked at yet
+        self._resumes = 0  # monotonic: when the next period is believed to have begun
+        self._offset = 0
         self._losing: list[tuple[int, int]] = []
 
-    def roll(self, now: int, wall: int) -> int:
-        """Bring the period up to date; returns the believed wall instant."""
-        while self._losing and self._losing[0][0] <= now:
-            self.in_flight -= heappop(self._losing)[1]
-        wall = self.clock.believed(now, wall)
-        start, end = self.resets.period(wall - self.skew)
-        if self.end and end > self.end:
-            # Nothing was granted or settled since the last look, so what is in flight now was in flight all along.
-            self.used = self.owed if self.in_zone and start == self.end else self.in_flight
-            self.owed, self.in_zone, self.total, self.foreign = 0, False, 0, 0
-            if self.places is not None:
-                self.places, self.drained = 0, False
-        self.end = max(end, self.end)
-        if not self.in_zone and wall >= self.end - self.skew:
-            self.in_zone, self.owed = True, self.in_flight
-        return wall
+    def tidy(self) -> None:
+        super().tidy()
+        # The figure that `used` may reach; within a reset's zone more than that has to be asked.
+        self.limit = max(0, self.cap - self.foreign) if self.places is None else self.used + self.places
+        self.shuts = 0 if self.in_zone else FOREVER
 
-    @property
-    def ceiling(self) -> int:
-        return self.cap if self.places is None else self.places
+    # -- the calendar
+
+    def turn_by(self, clock: WallClock) -> None:
+        self.clock = clock
+
+    def reset_at(self, resets: Resets) -> None:
+        """The platform has told when it begins anew; what was used stays used."""
+        self.resets, self.end = resets, 0
+
+    def relax(self, now: int, wall: int) -> int:
+        self._offset = wall - now
+        start, end = self.resets.period(wall - self.skew)
+        if self.end and end != self.end:
+            self._turn(start, later=end > self.end)
+        self.end = end
+        self._resumes = end + self.skew - self._offset
+        while self._losing and self._losing[0][0] <= now:
+            heappop(self._losing)
+        zone = wall >= end - self.skew
+        if zone and not self.in_zone:
+            self.owed = self.in_flight + sum(cost for _, cost in self._losing)
+        if zone != self.in_zone:
+            self.in_zone = zone
+            self.tidy()
+        return now if zone else min(super().relax(now, wall), end - self.skew - self._offset, self._resumes)
+
+    def _turn(self, start: int, *, later: bool) -> None:
+        """Another period than before; one that is earlier keeps its figures: our clock was ahead."""
+        if later:
+            # What is in flight now was in flight all along, or was granted since: every grant near a reset looks first.
+            began = start - self.skew - self._offset
+            lost = sum(cost for at, cost in self._losing if at > began)
+            self.used = self.owed if self.in_zone else self.in_flight + lost
+            if self.places is not None:
+                self.places = 0
+        self.owed, self.in_zone, self.total, self.foreign, self.drained = 0, False, 0, 0, False
+        self.paused_until = min(self.paused_until, self._resumes) if later else self.paused_until
+        self.tidy()
+
+    # -- admission
+
+    def take(self, now: int, cost: int) -> int:
+        if not self.opens <= now < self.shuts or self.used + cost > self.limit:
+            at = self.when(now, cost)
+            if at:
+                return at
+        if self.places is not None:
+            self.places -= cost
+        self.used += cost
+        self.in_flight += cost
+        if self.in_zone:
+            self.owed += cost
+        return 0
+
+    def room(self, now: int, cost: int) -> int:
+        full = self.used + cost > self.limit
+        if full and self.places is not None and not self.drained:
+            return EVENT  # the lender may have more
+        if full or (self.in_zone and self.owed + cost > self.cap):
+            return max(self._resumes, now + 1)
+        return 0
+
+    def hoped(self, now: int, cost: int) -> int:
+        at = self.room(now, cost)
+        return 0 if at == EVENT else at
 
     @property
     def may_grow(self) -> bool:
         return self.places is not None and not self.drained
 
-    def room(self, now: int, wall: int, cost: int) -> int | None:
-        believed = self.roll(now, wall)
+    @property
+    def turnaround(self) -> int:
+        return FOREVER
+
+    def backoff_limit(self, now: int) -> tuple[int, int]:
+        until = max(self._resumes - now, SECOND)
+        return until, until
+
+    # -- after the grant
+
+    def settle(self, now: int, cost: int, call: Call) -> None:
+        self.in_flight -= cost
+
+    def lose(self, now: int, cost: int, call: Call, linger: int) -> None:
+        heappush(self._losing, (now + linger, cost))
+        self.in_flight -= cost
+
+    def give_back(self, cost: int, call: Call) -> None:
         if self.places is not None:
-            full = cost > self.places
-            if full and not self.drained:
-                return None  # the lender may have more
-        else:
-            full = self.used + cost > max(self.cap - self.foreign, cost if self.used == 0 else 0)
-        if full or (self.in_zone and self.owed + cost > self.cap):
-            return now + self.end + self.skew - believed
-        return 0
-
-    def take(self, now: int, wall: int, cost: int) -> Grant:
-        self.roll(now, wall)
-        self._count(cost)
-        return super().take(now, wall, cost)
-
-    def _count(self, cost: int) -> None:
-        self.used += cost
+            self.places += cost
+        self.used -= min(cost, self.used)
+        self.in_flight -= cost
         if self.in_zone:
-            self.owed += cost
+            self.owed -= min(cost, self.owed)
+
+    def correct(self, now: int, by: int) -> None:
         if self.places is not None:
-            self.places -= cost
+            self.places -= by
+        self.used += by
+        self.in_flight += by
+        if self.in_zone:
+            self.owed += by
 
-    def settle(self, grant: Grant, now: int, wall: int, *, lost: int, actual: int | None) -> None:
-        self.roll(now, wall)
-        if grant.generation != self.generation:
-            return
-        if lost:
-            heappush(self._losing, (now + lost, grant.cost))
-            return
-        self.in_flight -= grant.cost
-        if actual is not None:
-            self._count(actual - grant.cost)
+    # -- what replies teach
 
-    def cancel(self, grant: Grant) -> None:
-        if self._mine(grant):
-            self._count(-grant.cost)
+    def meant_by(self, word: Remaining) -> bool:
+        return word.kind == "daily"
 
-    def held(self, now: int, wall: int) -> int:
-        self.roll(now, wall)
+    def hear(self, word: Remaining, now: int, cost: int, call: Call) -> str:
+        said = super().hear(word, now, cost, call)
+        if self.places is None:  # else the shared state is told, which knows what other processes used
+            self.told_used(word.limit - word.remaining)
+        return said
+
+    def used_before(self, count: int) -> None:
+        self.foreign = count
+        self.tidy()
+
+    def told_used(self, counted: int) -> None:
+        """The platform has counted so many calls of the period, everybody's."""
+        if self.in_zone:
+            return  # near a reset nobody knows which period the platform meant
+        foreign = max(0, counted - self.used)
+        if foreign > self.foreign:
+            self.foreign = foreign
+            self.tidy()
+
+    # -- lent places
+
+    def lend(self, places: int, until: int) -> None:
+        # A lot has no lease: what was lent counts as used from then on.
+        super().lend(places, FOREVER)
+
+    def forget(self) -> None:
+        self._losing = []
+        super().forget()
+
+    def held(self, now: int) -> int:
         return self.used
 
-    def void(self) -> None:
-        super().void()
-        self._losing.clear()
-
-    def surrender(self, now: int, wall: int, count: int) -> list[tuple[int, int]]:
-        self.roll(now, wall)
+    def surrender(self, now: int, count: int) -> list[tuple[int, int]]:
         given = min(count, max(0, self.places or 0))
-        if given:
-            assert self.places is not None
-            self.places -= given
-            return [(0, given)]
-        return []
+        if given <= 0:
+            return []
+        self.lend((self.places or 0) - given, FOREVER)
+        return [(0, given)]
+
+    # -- for people, and for the next process
+
+    def counts(self, now: int) -> tuple[int, int, int]:
+        flying = min(self.in_flight, self.used)
+        free = max(0, self.cap - self.foreign - max(self.used, self.total))
+        return flying, self.cap - free - flying, free
+
+    def memory(self) -> dict[str, int]:
+        found = super().memory()
+        if self.foreign:
+            found |= {"foreign": self.foreign, "end": self.end}
+        return found
+
+    def recall(self, said: Mapping[str, int]) -> None:
+        super().recall(said)
+        foreign = said.get("foreign")
+        if isinstance(foreign, int) and said.get("end") == self.end and foreign > self.foreign:
+            self.foreign = foreign
+            self.tidy()

@@ -2,275 +2,249 @@
 
 Rules:
 * Lent places are used only before asked + 0.999 ttl, where `asked` is our clock before the request went out.
-* Places given back leave the meter when the request is made; until the keeper has answered they are kept aside, to
-  be offered again.
+* Nothing is ever taken off a meter that is in flight or cooling: after a lapse it is claimed again.
+* What is said between an ask and its answer (a pause, places given back) is kept for the next ask; only what the
+  answered ask said is done with. An answer to any but the latest ask says nothing.
+* Places given back leave the meter at once; until an answer came they are offered again, under the number of the ask
+  that first said so.
 * A holder that needs nothing returns everything and then asks no more.
 """
 
 from __future__ import annotations
 
 from headway.limits.limits import SECOND
-from headway.limits.meters.places import BucketMeter, Meter, WindowMeter
-from headway.limits.meters.quota import QuotaMeter
-from headway.limits.sharing.lots import LotAnswer, LotAsk
+from headway.limits.meters.meter import Meter
 from headway.limits.sharing.places import Answer, Ask, Keeping
 
-__all__ = ["LotHolder", "PlacesHolder", "keeping_for"]
+__all__ = ["PlacesHolder"]
 
 _SOONEST = SECOND // 50
-_LOT_SECONDS = 30
-
-
-def keeping_for(meter: Meter, linger: int, ttl: int) -> Keeping:
-    """What the keeper must know of a meter's limit."""
-    per = 0
-    if isinstance(meter, WindowMeter):
-        per = meter.per + meter.guard + meter.lag + meter.slot
-    elif isinstance(meter, BucketMeter):
-        per = meter.cap * meter.spacing
-    return Keeping(meter.cap, per, linger, ttl)
 
 
 class PlacesHolder:
     """One meter whose places are lent."""
 
     __slots__ = (
-        "_aside",
-        "_asked",
-        "_blocked",
-        "_next",
-        "_pause_for",
-        "_seen",
-        "_target",
-        "cold",
-        "fresh",
-        "holder",
-        "keeping",
-        "leaving",
-        "meter",
-        "opened",
-        "recovering",
-        "single",
+        "_adopted", "_aside", "_asked", "_at_ask", "_blocked", "_cap", "_epoch", "_fresh", "_held", "_hungry",
+        "_next", "_number", "_opened", "_pause_until", "_paused_said", "_per", "_probe", "_probe_settled",
+        "_probed_said", "_retry", "_ripe_at", "_said", "_seq", "_target", "_ttl", "_wanted", "cold", "holder",
+        "leaving", "linger", "meter", "opens_at", "recovering", "single", "stricter", "why",
     )  # fmt: skip
 
-    def __init__(self, meter: Meter, keeping: Keeping, holder: str, *, fresh: bool = False) -> None:
-        meter.places = 0
-        meter.lease_until = 0
+    def __init__(self, meter: Meter, holder: str, *, linger: int, ttl: int, fresh: bool = False) -> None:
         self.meter = meter
-        self.keeping = keeping
         self.holder = holder
-        self.fresh = fresh
-        self.cold = True
-        self.opened: int | None = None
-        self.recovering = 0
+        self.linger = linger
         self.leaving = False
-        self._seen = ("", 0)
-        self._aside: list[tuple[int, int]] = []
-        self._target: int | None = None
-        self._blocked = False
-        self._pause_for = 0
-        self._next = 0
-        self._asked = 0
+        self.cold = True  # nobody told us yet that the state is open
         self.single = False
+        self.recovering = 0
+        self.opens_at = 0
+        self.why = ""
+        self.stricter = ""
+        self._ttl = ttl
+        self._fresh = fresh
+        self._cap = meter.cap  # as it was before others who share it were stricter, or as learned since
+        self._per = meter.turnaround
+        self._adopted = self._at_ask = (self._cap, self._per)
+        self._number = 0
+        self._epoch, self._seq = "", 0
+        self._said = self._held = 0
+        self._aside: list[tuple[int, int, int]] = []
+        self._target: int | None = None
+        self._blocked = self._hungry = False
+        self._wanted = 0
+        self._pause_until = self._paused_said = 0
+        self._opened: int | None = None
+        self._probe = self._probe_settled = self._probed_said = False
+        self._next = self._asked = self._retry = self._ripe_at = 0
+        meter.lend(0, 0)
 
-    def due(self, now: int, wall: int, queued: int) -> int | None:
+    # -- called by the limiter
+
+    def due(self, now: int, queued: int) -> int | None:
         """When to ask next; None for never, as things stand. `queued`: cost of the tickets that wait for the meter."""
-        if self._pause_for or (self.opened is not None and self.cold):
+        at = self._due(now, queued)
+        return None if at is None else max(at, self._retry)
+
+    def _due(self, now: int, queued: int) -> int | None:
+        meter = self.meter
+        if self._pause_until > max(now, self._paused_said) or (self.cold and self._news()):
             return now
-        if self.single and (self._aside or self.meter.held(now, wall) > self.meter.in_flight):
+        held = meter.held(now)
+        if self.single and (self._aside or held > meter.in_flight):
             return max(now, self._asked + _SOONEST)  # it was used: others wait for it
-        needs = queued > 0 and self.meter.held(now, wall) + queued > (self.meter.places or 0)
-        if needs and not self._blocked:
+        places = meter.places or 0
+        if queued > 0 and held + queued > places and not self._blocked:
             return now
-        idle = not queued and not self.meter.places and not self._aside
+        idle = not queued and not places and not held and not self._aside
         return None if idle else self._next
 
-    def pause(self, nanoseconds: int) -> None:
-        """Tell the other holders of a rate-limit reply."""
-        self._pause_for = max(self._pause_for, nanoseconds)
+    def _news(self) -> bool:
+        """Whether there is something to tell that may open the state."""
+        return self._opened is not None or (self._probe_settled and not self._probed_said)
 
-    def used(self, now: int, wall: int, cost: int) -> bool:
-        """A call of ours is over; where places are scarce, its places are for others now. True if so."""
+    @property
+    def keen(self) -> bool:
+        """Whether the end of each call is news for the keeper."""
+        return self.single or self.cold
+
+    def pause(self, until: int) -> None:
+        """The platform asked to be left alone: tell the other holders."""
+        self._pause_until = max(self._pause_until, until)
+
+    def hear(self, counted: int) -> None:
+        """The platform counted so many calls, everybody's."""
+        if self.cold:
+            self._opened = counted
+
+    def used(self, now: int, cost: int) -> bool:
+        """A call of ours is over; where places are scarce, its places are for others now. True if they wait for it."""
+        self._probe_settled |= self._probe
         if self.single:
-            self._aside += [(now + left, count) for left, count in self.meter.surrender(now, wall, cost)]
-        return self.single
+            self._put_aside(now, cost)
+        return self.single or (self.cold and self._news())
 
-    def ask(self, now: int, wall: int, queued: int) -> Ask:
+    def _put_aside(self, now: int, count: int) -> None:
+        back = self.meter.surrender(now, count)
+        self._aside += [(self._number + 1, now + left, places) for left, places in back]
+
+    # -- called by the poller
+
+    def ask(self, now: int, queued: int) -> tuple[Keeping, Ask]:
         """The request to send now."""
         meter = self.meter
+        held = meter.held(now)
+        self._own_figures()
+        if now >= meter.lease_until and (meter.places or 0) > held:
+            meter.lend(held, meter.lease_until)  # the lease is over: idle places are no longer ours to claim
         places = meter.places or 0
-        held = meter.held(now, wall)
-        self._asked = now
-        if queued and held + queued > places:
-            want = meter.cap
-        elif self.single:
-            want = meter.in_flight
-        elif held or queued:
-            want = min(meter.cap, held + queued + max(5, held))
-        else:
-            want = 0
-        if self.leaving:
-            want = 0
-        if self.single:
-            surplus = max(0, places - meter.in_flight - (min(queued, places - held) if want else 0))
-        else:
-            surplus = places - (want if self._target is None else min(want, self._target))
-        if surplus > 0:
-            self._aside += [(now + left, count) for left, count in meter.surrender(now, wall, surplus)]
+        want = self._want(held, queued)
+        keep = meter.in_flight + (min(queued, max(0, places - held)) if want else 0) if self.single else want
+        if not self.single and self._target is not None:
+            keep = min(keep, self._target)
+        if places > keep:
+            self._put_aside(now, places - keep)
+            # Those in flight go as they settle, instead of being used again.
+            places = min((meter.places or 0), keep)
+            meter.lend(places, meter.lease_until)
+            held = meter.held(now)
         self._blocked = bool(queued) and held + queued > places
-        returns = tuple((max(0, at - now), count) for at, count in self._aside)
-        epoch, seq = self._seen
-        return Ask(
-            self.holder, epoch, seq, meter.places or 0, returns, want,
-            self.opened if self.cold else None, self._pause_for, self.leaving, self.fresh,
+        self._asked, self._wanted, self._said = now, want, places
+        self._held = held
+        self._at_ask = (meter.cap, meter.turnaround)
+        self._number += 1
+        self._paused_said, self._probed_said = self._pause_until, self._probe_settled
+        return Keeping(self._cap, self._per, self.linger, self._ttl), Ask(
+            self.holder, self._number, self._epoch, self._seq, places, held,
+            tuple((number, max(0, at - now), count) for number, at, count in self._aside), want,
+            opened=self._opened if self.cold else None, probed=self._probe_settled and self.cold,
+            pause_for=max(0, self._pause_until - now), leave=self.leaving, fresh=self._fresh,
         )  # fmt: skip
+
+    def _want(self, held: int, queued: int) -> int:
+        if self.leaving or not (held or queued):
+            return 0
+        if self.single and held + queued <= (self.meter.places or 0):
+            return self.meter.in_flight
+        # Room to grow into, so that not every call asks; little of it while others have less than they want.
+        spare = max(1, held // 4) if self._hungry else max(5, held)
+        return min(self.meter.cap, held + queued + spare)
+
+    def _own_figures(self) -> None:
+        """What was learned since the last answer is ours: the others hear of it."""
+        if self.meter.cap != self._adopted[0]:
+            self._cap = self.meter.cap
+        if self.meter.turnaround != self._adopted[1]:
+            self._per = self.meter.turnaround
 
     def apply(self, answer: Answer, asked: int, now: int) -> None:
         """Use the answer to the request that was made at `asked`."""
+        if answer.number != self._number:
+            return
         meter = self.meter
-        if answer.void:
-            meter.void()
-        meter.places = (meter.places or 0) + answer.give
-        meter.lease_until = asked + self.keeping.ttl * 999 // 1000
-        meter.paused_until = max(meter.paused_until, now + answer.pause if answer.pause else 0)
+        lent = min(answer.places, max(answer.target, self._said))
+        places = max(0, (meter.places or 0) + lent - self._said)
+        gained = answer.places > self._said
+        meter.lend(places, asked + self._ttl * 999 // 1000)
+        if answer.pause:
+            meter.pause(now + answer.pause)
+        if self._epoch != answer.epoch:
+            self._probe = self._probe_settled = False
+        self._probe |= answer.probe and answer.places > 0
         self.cold = answer.probe
         if not answer.probe:
-            self.opened = None
-        self._seen = (answer.epoch, answer.seq)
-        self._aside = []
-        self._pause_for = 0
-        self._target = answer.target
+            self._opened, self._probe, self._probe_settled = None, False, False
+        self._epoch, self._seq, self._fresh = answer.epoch, answer.seq, False
+        self._aside = [each for each in self._aside if each[0] > answer.number]
+        self._target, self.single, self._hungry = answer.target, answer.single, answer.hungry
         self.recovering = answer.recovering
-        self.single = answer.single
-        short = meter.places < answer.target or (answer.single and not answer.give)
-        wait = self.keeping.ttl // (6 if short or meter.places > answer.target else 3)
+        self.why, self._ripe_at = answer.why, now + answer.ripe
+        self.opens_at = now + answer.opens if answer.opens else 0
+        meter.opens_at = self.opens_at
+        self._adopt(answer)
+        self._retry = 0
+        if gained:
+            self._blocked = False
+        self._next = now + self._wait(answer, places)
+
+    def _wait(self, answer: Answer, places: int) -> int:
+        """How long until the next heartbeat; less while somebody, we or others, could have more."""
+        short = places < self._wanted or (answer.single and not answer.places)
+        wait = self._ttl // 3
+        if short or places > answer.target:
+            wait = self._ttl // 6
+        if answer.hungry and not answer.single and (places > self._held or answer.places > answer.target):
+            wait = self._ttl // 24  # what lies idle here, or is too much, is for others
         if short and answer.ripe:
             wait = min(wait, max(_SOONEST, answer.ripe))
-        if answer.give:
-            self._blocked = False
-        self._next = now + wait
+        return wait
+
+    def _adopt(self, answer: Answer) -> None:
+        """Others share the limit under other figures: the stricter hold."""
+        now_is = self.meter.cap, self.meter.turnaround
+        if now_is != self._at_ask:
+            return  # something was learned meanwhile: the next ask says it
+        if (answer.amount, answer.per) != now_is:
+            self.meter.stricten(answer.amount, answer.per)
+        self._adopted = (self.meter.cap, self.meter.turnaround)
+        # A few per cent are a guard that grew elsewhere, not other figures.
+        differs = answer.amount < self._cap or answer.per > self._per + self._per // 20
+        self.stricter = f"{answer.amount} per {answer.per / SECOND:.3g} s" if differs else ""
+
+    def departure(self, now: int) -> tuple[Keeping, Ask] | None:
+        """Its last request, where it goes on under another key; None where the keeper never heard of it.
+
+        What is in flight or cooling goes along, and cools under the old key as if it were lost.
+        """
+        if not self._number:
+            return None
+        held = self.meter.held(now)
+        return Keeping(self._cap, self._per, self.linger, self._ttl), Ask(
+            self.holder, self._number + 1, self._epoch, self._seq, held, held, leave=True
+        )
+
+    def inherit(self, other: PlacesHolder, now: int) -> None:
+        """Tell the keeper what `other`, the same under another key, had heard."""
+        self._opened = other._opened
+        if self.meter.paused_until > now:
+            self.pause(self.meter.paused_until)
 
     def failed(self, now: int) -> None:
         """The keeper did not answer: go on until the lease ends, ask again soon."""
-        self._next = now + self.keeping.ttl // 6
+        self._next = self._retry = now + self._ttl // 6
+
+    def excuse(self, now: int) -> tuple[str, float] | None:
+        """Why calls wait for a state rather than for the platform, and for about how many seconds."""
+        if not self._blocked or not self.why or (self.why == "new" and not self.opens_at):
+            return None
+        at = now + self.recovering if self.why == "dead" else self.opens_at or self._ripe_at
+        return (self.why, (at - now) / SECOND) if at > now else None
 
     def restart(self, holder: str) -> None:
         """Begin anew as another holder, with no places (after a fork)."""
-        self.meter.void()
-        self.meter.lease_until = 0
+        self.meter.forget()
         self.holder = holder
-        self._seen, self._aside, self._target, self._next = ("", 0), [], None, 0
-        self._blocked = False
-
-
-class LotHolder:
-    """One calendar quota of which lots are lent."""
-
-    __slots__ = (
-        "_asked",
-        "_asked_with",
-        "_end",
-        "_lot",
-        "_news",
-        "_next",
-        "_pause_for",
-        "_returning",
-        "_ttl",
-        "_warm",
-        "heard",
-        "holder",
-        "leaving",
-        "meter",
-        "settled",
-        "unused",
-    )  # fmt: skip
-
-    def __init__(self, meter: QuotaMeter, holder: str, ttl: int, *, unused: bool) -> None:
-        meter.places = 0
-        self.meter = meter
-        self.holder = holder
-        self.unused = unused
-        self.heard: int | None = None
-        self._news: int | None = None
-        self._warm = False
-        self.settled = False
-        self.leaving = False
-        self._end = 0
-        self._lot = 0
-        self._asked = 0
-        self._asked_with = 0
-        self._next = 0
-        self._pause_for = 0
-        self._returning = 0
-        self._ttl = ttl
-
-    def due(self, now: int, wall: int, queued: int) -> int | None:
-        """When to ask next; None for never, as things stand."""
-        self.meter.roll(now, wall)
-        places = self.meter.places or 0
-        if self._pause_for or (self.heard is not None):
-            return now
-        if queued > places and not self.meter.drained:
-            return max(now, self._asked + _SOONEST)
-        return None if not queued and not places and self._lot == 0 else self._next
-
-    def pause(self, nanoseconds: int) -> None:
-        """Tell the other holders of a rate-limit reply."""
-        self._pause_for = max(self._pause_for, nanoseconds)
-
-    def hear(self, calls: int) -> None:
-        """The platform has counted `calls`, everybody's: worth a request of its own only if it is news."""
-        meter = self.meter
-        self._news = calls if self._news is None else max(self._news, calls)
-        if not self._warm or calls > max(meter.used, meter.total) + max(1, meter.cap // 100):
-            self.heard = self._news
-
-    def ask(self, now: int, wall: int, queued: int) -> LotAsk:
-        """The request to send now."""
-        meter = self.meter
-        meter.roll(now, wall)
-        owed = 0
-        if meter.end != self._end:
-            owed, self._lot, self._end, self._returning = meter.used, 0, meter.end, 0
-        places = meter.places or 0
-        used = max(0, self._lot - places - self._returning)
-        seconds = max(1.0, (now - self._asked) / SECOND)
-        want = 0 if self.leaving else max(queued, int(used / seconds * _LOT_SECONDS), min(10, queued * 10))
-        if want < places:
-            self._returning += sum(count for _, count in meter.surrender(now, wall, places - want))
-        self._asked = now
-        self._asked_with = meter.places or 0
-        return LotAsk(
-            self.holder, meter.end, used, self._returning, max(0, meter.places or 0), want, owed, self._news,
-            self.settled, self.unused, self._pause_for, self.leaving,
-        )  # fmt: skip
-
-    def apply(self, answer: LotAnswer, asked: int, now: int) -> None:
-        """Use the answer to the request that was made at `asked`."""
-        del asked
-        meter = self.meter
-        kept = max(0, self._asked_with)
-        # An overdraft was reported with the request; what was spent since then is part of the lot.
-        meter.places = (meter.places or 0) - min(0, self._asked_with) + answer.give
-        self._lot = kept + answer.give
-        if answer.void:
-            meter.places = self._lot = 0
-        self._returning = 0
-        meter.total = answer.used
-        meter.drained = answer.drained and not answer.give
-        meter.paused_until = max(meter.paused_until, now + answer.pause if answer.pause else 0)
-        self._pause_for = 0
-        self.heard = self._news = None
-        self._warm = self._warm or self.settled
-        self._next = now + self._ttl // 3
-
-    def failed(self, now: int) -> None:
-        """The keeper did not answer; what is left of the lot may be used."""
-        self._asked = now
-        self._next = now + self._ttl // 6
-
-    def restart(self, holder: str) -> None:
-        """Begin anew as another holder, without a lot (after a fork)."""
-        self.meter.void()
-        self.holder = holder
-        self._lot = self._returning = 0
+        self._epoch, self._seq, self._number, self._said = "", 0, 0, 0
+        self._aside, self._target, self._next, self._retry = [], None, 0, 0
+        self._blocked = self._fresh = self._probe = self._probe_settled = False

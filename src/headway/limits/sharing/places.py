@@ -1,31 +1,40 @@
 """Places lent to processes: what the keeper of an account's shared state does with one holder's request.
 
 A place is used, cools, and is used again, so it can be partitioned: the keeper lends each holder (process) a number
-of places under one lease, and the holder runs the ordinary gate on them. `exchange` is the only operation; joining
-and leaving are cases of it. It is the same for every keeper (SQLite, Redis, PostgreSQL), which supplies its clock.
+of places under one lease, and the holder runs the ordinary gate on them. One operation; joining, leaving and coming
+back after a lapse are cases of it.
 
 Rules:
 * No clock crosses the border: holders report durations, applied at the keeper's `now`. Errors only lengthen a hold.
-* free + lent + cooling + unopened == amount, always; what is lent is never more than the amount.
-* A holder whose lease ran out, or that is known to be dead, had its places in use: they cool for linger + per.
+* free + lent + cooling + unopened == amount, always. `free` below 0 is a debt: nothing is lent until it is paid.
+* A holder is the truth about what it has. Asks are numbered: what was lent in an answer that it never heard is free
+  again at once, what it returned in an ask of which it never heard is not returned twice.
+* A holder whose lease ran out, or that is known to be dead, had its places in use: they cool for linger + per. If it
+  comes back, they are exchanged for what it says is in flight or cooling; that is a fact, accepted even as a debt.
+* Holders with other figures: the smallest amount and the longest `per` of those alive hold for all.
 * Where places are fewer than two for each hungry holder, a place is lent for a single use, holders in order of asking.
 * State that was never there lends one probe; what the platform's remaining header says opens the rest, else one
   `per` does. State that was lost lends nothing for ttl, but accepts what live holders claim.
+* `Pool` is read and written by every Headway since 0001 and gains no field; what was added since is in `Beside`, a row
+  of its own, and an older Headway may have changed the pool meanwhile.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any, Self
 
-__all__ = ["Answer", "Ask", "Keeping", "Pool", "exchange", "max_min"]
+from headway.limits.sharing.fairness import max_min
+
+__all__ = ["Answer", "Ask", "Beside", "Keeping", "Pool", "exchange_places"]
 
 _TOO_LONG = 3600 * 1_000_000_000
 
 
 @dataclass(frozen=True, slots=True)
 class Keeping:
-    """What all keepers of one limit agree on: `amount` places that cool for `per`; `linger` and `ttl` in ns."""
+    """A holder's figures of one limit: `amount` places that cool for `per`; `linger` and `ttl` in ns."""
 
     amount: int
     per: int
@@ -35,20 +44,25 @@ class Keeping:
 
 @dataclass(frozen=True, slots=True)
 class Ask:
-    """One holder's request for one limit.
+    """One holder's request for one limit, its `number`-th.
 
-    `keeps`: places it goes on holding. `returns`: (ns left to cool, places). `opened`: calls that the platform said
-    are in its window, everybody's, after a probe. `pause_for`: ns that the platform asked to be left alone. `leave`:
-    the holder goes. `fresh`: the caller vouches that nothing was used before.
+    `epoch`, `seq`: as last heard. `keeps`: places it goes on holding; `busy`: how many of them are in flight or
+    cooling. `returns`: (number of the ask that first said so, ns left to cool, places), all of which it has had no
+    answer to. `opened`: calls that the platform said are in its window, everybody's, after a probe; `probed`: a probe
+    came back without such a word. `pause_for`: ns that the platform asked to be left alone. `leave`: the holder goes.
+    `fresh`: the caller vouches that nothing was used before.
     """
 
     holder: str
+    number: int = 1
     epoch: str = ""
-    seq_seen: int = 0
+    seq: int = 0
     keeps: int = 0
-    returns: tuple[tuple[int, int], ...] = ()
+    busy: int = 0
+    returns: tuple[tuple[int, int, int], ...] = ()
     want: int = 0
     opened: int | None = None
+    probed: bool = False
     pause_for: int = 0
     leave: bool = False
     fresh: bool = False
@@ -56,28 +70,35 @@ class Ask:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """`give` more places; hold at most `target`; `void`: drop all places and start at `give`. Durations in ns.
+    """The ask of this `number` was done: `places` are the holder's now, at most `target` it should hold. Durations: ns.
 
     `probe`: the state is not open yet, the places given are for finding out. `recovering`: until the places of a dead
-    holder or a lost state are free at the latest, 0 if there are none. `ripe`: until the next cooling place is free.
-    `single`: places are scarce, each is to be returned as soon as it was used.
+    holder are free at the latest, 0 if there are none. `ripe`: until the next cooling place is free. `single`: places
+    are scarce, each is to be returned as soon as it was used. `hungry`: others have less than they want. `amount`,
+    `per`: what holds for all. `why`: nothing is lent because the state is "new" or "lost", or cools for the "dead".
+    `opens`: until more places are to be had at the earliest, if that is certain, else 0.
     """
 
+    number: int
     epoch: str
     seq: int
-    give: int
+    places: int
     target: int
-    void: bool
     pause: int
     probe: bool
     recovering: int
-    ripe: int = 0
-    single: bool = False
+    ripe: int
+    single: bool
+    hungry: bool
+    amount: int
+    per: int
+    why: str
+    opens: int
 
 
 @dataclass(slots=True)
 class Pool:
-    """The shared state of one limit, made of plain numbers so that any keeper can write it down."""
+    """The shared state of one limit, as every Headway since the first knows it."""
 
     epoch: str = ""
     seq: int = 0
@@ -89,84 +110,96 @@ class Pool:
     open_at: int = 0
     paused_until: int = 0
     orphans_until: int = 0
-    cool: list[tuple[int, int]] = field(default_factory=list)
-    holders: dict[str, tuple[int, int, int]] = field(default_factory=dict)  # places, lease_until, want
+    cool: list[list[int]] = field(default_factory=list)  # until, places
+    holders: dict[str, list[int]] = field(default_factory=dict)  # places, lease_until, want
     line: list[str] = field(default_factory=list)  # who waits for a place to use once, in order of asking
 
     def chill(self, at: int, places: int) -> None:
         """`places` cool until `at`."""
         if places > 0:
-            self.cool.append((at, places))
+            self.cool.append([at, places])
 
     def total(self) -> int:
         """Places accounted for: free, cooling, lent and not yet opened."""
-        lent = sum(places for places, _, _ in self.holders.values())
+        lent = sum(holder[0] for holder in self.holders.values())
         unopened = self.amount - self.claimed if self.open_at else 0
         return self.free + sum(places for _, places in self.cool) + lent + unopened
 
-
-def max_min(amount: int, wants: dict[str, int], turn: int) -> dict[str, int]:
-    """Max-min fair shares of `amount` by demand; the remainder goes round with `turn`."""
-    shares = dict.fromkeys(wants, 0)
-    left = amount
-    hungry = sorted(name for name in wants if wants[name] > 0)
-    while hungry and left >= len(hungry):
-        each = left // len(hungry)
-        for name in hungry:
-            part = min(each, wants[name] - shares[name])
-            shares[name] += part
-            left -= part
-        hungry = [name for name in hungry if shares[name] < wants[name]]
-    for i in range(min(left, len(hungry))):
-        shares[hungry[(i + turn) % len(hungry)]] += 1
-    return shares
+    def body(self) -> dict[str, Any]:
+        """As a JSON object."""
+        return {name: getattr(self, name) for name in Pool.__slots__}
 
 
-def exchange(
+@dataclass(slots=True)
+class Beside:
+    """What an older Headway does not know of a pool.
+
+    `holders`: number of the last ask, places lent in its answer, lease_until, amount, per, linger. `orphans`: until
+    when the places of a holder that lapsed cool, and how many. `more`: what a newer Headway wrote, kept as it is.
+    """
+
+    epoch: str = ""
+    holders: dict[str, list[int]] = field(default_factory=dict)
+    orphans: dict[str, list[int]] = field(default_factory=dict)
+    probed: bool = False
+    more: dict[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def read(cls, body: dict[str, Any]) -> Self:
+        """From a JSON object."""
+        return cls(
+            str(body.get("epoch", "")), body.get("holders", {}), body.get("orphans", {}), bool(body.get("probed")),
+            {name: value for name, value in body.items() if name not in cls.__slots__},
+        )  # fmt: skip
+
+    def body(self) -> dict[str, Any]:
+        """As a JSON object."""
+        known = {"epoch": self.epoch, "holders": self.holders, "orphans": self.orphans, "probed": self.probed}
+        return self.more | known
+
+
+def exchange_places(
     pool: Pool | None,
+    beside: Beside,
     keeping: Keeping,
     ask: Ask,
     time: int,
     *,
     new_epoch: str,
-    dead: Collection[str] = (),
-    first: bool = False,
+    dead: Callable[[str], bool],
+    lost: bool,
 ) -> tuple[Pool, Answer]:
-    """Apply one holder's request at the keeper's `time` (ns); returns the pool to write down and the answer.
+    """Apply one holder's request at the keeper's `time` (ns) to pool and beside; returns the pool and the answer.
 
-    `pool` None: there is no state; `first` then vouches that no other holder can be alive. `dead`: holders known to
-    have died. `new_epoch`: a random word, used if the state has to begin anew.
+    `pool` None: there is no state, and `lost` says that there was. `dead`: whether a holder is known to have died.
     """
-    if pool is None or pool.seq < ask.seq_seen:
-        pool = _begin(keeping, time, new_epoch, first=first or ask.fresh, fresh=ask.fresh)
+    if pool is None or (ask.epoch == pool.epoch and pool.seq < ask.seq):
+        pool = _begin(keeping, time, new_epoch, lost=lost or pool is not None or bool(ask.epoch), fresh=ask.fresh)
+    if beside.epoch != pool.epoch:
+        beside.epoch, beside.holders, beside.orphans, beside.probed = pool.epoch, {}, {}, False
     now = pool.now = max(time, pool.now)
+    beside.probed |= ask.probed and ask.epoch == pool.epoch
+    keeping = _strictest(pool, beside, keeping, ask)
     _resize(pool, keeping)
     _open(pool, keeping, ask, now)
-    pool.free += sum(places for at, places in pool.cool if at <= now)
-    pool.cool = [(at, places) for at, places in pool.cool if at > now]
-    _bury(pool, keeping, ask.holder, dead, now)
-    void = _admit(pool, keeping, ask, now)
-    if not void:
-        _take_back(pool, keeping, ask, now)
+    _warm_up(pool, now)
+    _bury(pool, beside, keeping, ask.holder, dead, now)
+    _admit(pool, beside, ask, now)
+    _take_back(pool, beside, keeping, ask, now)
     if ask.pause_for:
         pool.paused_until = max(pool.paused_until, now + ask.pause_for)
     pool.seq += 1
-    target, give, single = _lend(pool, keeping, ask, now)
-    recovering = max(pool.open_at, pool.orphans_until) - now
-    ripe = min([at for at, _ in pool.cool] + ([pool.open_at] if pool.open_at else []), default=now) - now
-    pause = max(0, pool.paused_until - now)
-    return pool, Answer(
-        pool.epoch, pool.seq, give, target, void, pause, pool.open_at > 0, max(0, recovering), max(0, ripe), single
-    )
+    target, single = _lend(pool, keeping, ask, now)
+    return pool, _answer(pool, beside, keeping, ask, now, target, single=single)
 
 
-def _begin(keeping: Keeping, time: int, epoch: str, *, first: bool, fresh: bool) -> Pool:
+def _begin(keeping: Keeping, time: int, epoch: str, *, lost: bool, fresh: bool) -> Pool:
     pool = Pool(epoch=epoch, now=time, amount=keeping.amount)
     # Nobody waits a day to learn that nothing was used: a long span begins empty where there never was a state.
-    if fresh or (first and (not keeping.per or keeping.per >= _TOO_LONG)):
+    if not lost and (fresh or not keeping.per or keeping.per >= _TOO_LONG):
         pool.free = keeping.amount
-    elif first:
-        # Nobody else can be alive: one call may find out what the platform has counted.
+    elif not lost:
+        # One call may find out what the platform has counted.
         pool.free = pool.claimed = 1
         pool.open_at = time + max(keeping.per, 1)
     else:
@@ -175,6 +208,17 @@ def _begin(keeping: Keeping, time: int, epoch: str, *, first: bool, fresh: bool)
         # within ttl, and then calls go on, rather than a day later.
         pool.open_at = time + keeping.ttl + (0 if keeping.per >= _TOO_LONG else keeping.linger + keeping.per)
     return pool
+
+
+def _strictest(pool: Pool, beside: Beside, keeping: Keeping, ask: Ask) -> Keeping:
+    """The figures that hold for all who share the limit now; takes note of this holder's."""
+    entry = beside.holders.setdefault(ask.holder, [0, 0, 0, 0, 0, 0])
+    entry[3:6] = [keeping.amount, keeping.per, keeping.linger]
+    amount, per = keeping.amount, keeping.per
+    for name, other in beside.holders.items():
+        if name in pool.holders:
+            amount, per = min(amount, other[3]), max(per, other[4])
+    return Keeping(amount, per, keeping.linger, keeping.ttl)
 
 
 def _resize(pool: Pool, keeping: Keeping) -> None:
@@ -187,88 +231,132 @@ def _resize(pool: Pool, keeping: Keeping) -> None:
 def _open(pool: Pool, keeping: Keeping, ask: Ask, now: int) -> None:
     if not pool.open_at:
         return
-    if now >= pool.open_at:
-        pool.free += max(0, pool.amount - pool.claimed)
-        pool.open_at = 0
+    unopened = pool.amount - pool.claimed
+    if now >= pool.open_at or (ask.fresh and not pool.grace_until):
+        pool.free += unopened
     elif ask.opened is not None and pool.grace_until <= now:
-        others = min(max(0, ask.opened - pool.claimed), pool.amount - pool.claimed)
-        pool.free += pool.amount - pool.claimed - others
+        others = max(0, min(ask.opened - pool.claimed, unopened))
+        pool.free += unopened - others
         pool.chill(now + keeping.per, others)
-        pool.open_at = 0
+    else:
+        return
+    pool.open_at = 0
 
 
-def _bury(pool: Pool, keeping: Keeping, me: str, dead: Collection[str], now: int) -> None:
+def _warm_up(pool: Pool, now: int) -> None:
+    """Places that have cooled are free."""
+    if any(entry[0] <= now for entry in pool.cool):
+        pool.free += sum(places for at, places in pool.cool if at <= now)
+        pool.cool = [entry for entry in pool.cool if entry[0] > now]
+
+
+def _bury(pool: Pool, beside: Beside, keeping: Keeping, me: str, dead: Callable[[str], bool], now: int) -> None:
     for holder, (places, lease_until, _) in list(pool.holders.items()):
-        if holder != me and (lease_until <= now or holder in dead):
+        if holder != me and (lease_until <= now or dead(holder)):
             del pool.holders[holder]
-            _orphan(pool, keeping, places, now)
+            _orphan(pool, beside, keeping, holder, places, now)
+    for holder in [name for name, (at, _) in beside.orphans.items() if at <= now and name != me]:
+        del beside.orphans[holder]
+    for holder, (_, _, lease_until, _, per, linger) in list(beside.holders.items()):
+        gone = holder not in pool.holders and holder not in beside.orphans and holder != me
+        if gone and lease_until + per + linger <= now:
+            del beside.holders[holder]
 
 
-def _orphan(pool: Pool, keeping: Keeping, places: int, now: int) -> None:
+def _orphan(pool: Pool, beside: Beside, keeping: Keeping, holder: str, places: int, now: int) -> None:
     if places > 0:
-        until = now + keeping.linger + keeping.per
+        known = beside.holders.get(holder, [0] * 6)
+        until = now + max(keeping.linger, known[5]) + keeping.per
         pool.chill(until, places)
         pool.orphans_until = max(pool.orphans_until, until)
+        beside.orphans[holder] = [until, places]
 
 
-def _admit(pool: Pool, keeping: Keeping, ask: Ask, now: int) -> bool:
-    """Whether the holder's places are void; a newcomer joins with none."""
+def _admit(pool: Pool, beside: Beside, ask: Ask, now: int) -> None:
+    """What the holder has of the pool, by its own word; a newcomer joins with nothing."""
     mine = pool.holders.get(ask.holder)
-    brought = ask.keeps + sum(places for _, places in ask.returns)
-    if ask.epoch != pool.epoch:
-        if mine is not None:
-            _orphan(pool, keeping, mine[0], now)  # it joined before and never heard the answer
-        accepted = pool.open_at > 0 and now <= pool.grace_until and pool.claimed + brought <= pool.amount
-        if accepted:
-            pool.claimed += brought
-        pool.holders[ask.holder] = (brought if accepted else 0, now, 0)
-        return brought > 0 and not accepted
-    if mine is None or mine[1] <= now:
-        _orphan(pool, keeping, mine[0] if mine else 0, now)
-        pool.holders[ask.holder] = (0, now, 0)
-        return brought > 0
-    if mine[0] > brought:
-        # Lent in an answer that never arrived: nobody used them, but nobody can prove it.
-        _orphan(pool, keeping, mine[0] - brought, now)
-        pool.holders[ask.holder] = (brought, mine[1], mine[2])
-    return mine[0] < brought
+    returned = sum(places for _, _, places in _unheard(beside, ask))
+    fact = ask.busy + returned
+    brought = max(ask.keeps, ask.busy) + returned
+    if mine is not None:
+        # Less: lent in an answer that it never heard. More idle places than it was lent are nobody's.
+        has = brought if brought <= mine[0] else max(mine[0], fact)
+        pool.free += mine[0] - has
+        mine[0] = has
+        return
+    if ask.epoch and ask.epoch != pool.epoch and pool.open_at and now <= pool.grace_until:
+        # The state was lost under a lease that may still run: its idle places may be used this very moment.
+        fact += max(0, min(brought - fact, pool.amount - pool.claimed - fact))
+    pool.free += _orphaned(pool, beside, ask.holder, now)
+    if pool.open_at:
+        part = max(0, min(fact, pool.amount - pool.claimed))
+        pool.claimed += part
+        pool.free += part
+    pool.free -= fact
+    pool.holders[ask.holder] = [fact, now, 0]
 
 
-def _take_back(pool: Pool, keeping: Keeping, ask: Ask, now: int) -> None:
-    places, lease_until, want = pool.holders[ask.holder]
-    for left, count in ask.returns:
+def _unheard(beside: Beside, ask: Ask) -> list[tuple[int, int, int]]:
+    """Those of its returns that the pool has not taken yet."""
+    done = beside.holders[ask.holder][0]
+    return [each for each in ask.returns if each[0] > done]
+
+
+def _orphaned(pool: Pool, beside: Beside, holder: str, now: int) -> int:
+    """Take the places that cool because this holder lapsed out of the pool; returns how many there were."""
+    known = beside.orphans.pop(holder, None)
+    if known in pool.cool:
+        assert known is not None
+        pool.cool.remove(known)
+        pool.orphans_until = max((at for at, _ in beside.orphans.values()), default=0)
+        return known[1]
+    places = beside.holders[holder][1]
+    if known is None and places > 0:
+        # An older Headway buried it, in one entry of this size. Of several the earliest: what stays cools as long.
+        same = [entry for entry in pool.cool if entry[1] == places and entry[0] > now]
+        if same:
+            found = min(same)
+            pool.cool.remove(found)
+            return found[1]
+    return 0
+
+
+def _take_back(pool: Pool, beside: Beside, keeping: Keeping, ask: Ask, now: int) -> None:
+    mine = pool.holders[ask.holder]
+    entry = beside.holders[ask.holder]
+    for _, left, count in _unheard(beside, ask):
         if left > 0:
-            pool.chill(now + left, count)
+            pool.chill(now + left + keeping.per - entry[4], count)
         else:
             pool.free += count
-        places -= count
+        mine[0] -= count
+    entry[0] = max(entry[0], ask.number)
     if ask.leave:
-        _orphan(pool, keeping, places, now)
-        places = 0
-    pool.holders[ask.holder] = (places, lease_until, want)
-
-
-def _lend(pool: Pool, keeping: Keeping, ask: Ask, now: int) -> tuple[int, int, bool]:
-    """Target, places given, and whether each is for a single use."""
-    if ask.leave:
+        _orphan(pool, beside, keeping, ask.holder, mine[0], now)
         del pool.holders[ask.holder]
-        return 0, 0, False
-    places = pool.holders[ask.holder][0]
+        entry[1], entry[2] = 0, now
+
+
+def _lend(pool: Pool, keeping: Keeping, ask: Ask, now: int) -> tuple[int, bool]:
+    """Lend what is this holder's due; returns its target and whether each place is for a single use."""
+    if ask.leave:
+        return 0, False
+    mine = pool.holders[ask.holder]
     wants = {name: want for name, (_, _, want) in pool.holders.items()}
     wants[ask.holder] = ask.want
     hungry = sum(1 for want in wants.values() if want > 0)
     single = hungry > 1 and pool.amount < 2 * hungry
     if single:
-        give = _lend_once(pool, ask, places)
-        target = places + give
+        give = _lend_once(pool, ask, mine[0])
+        target = mine[0] + give
     else:
         pool.line.clear()
         # The remainder goes round slowly: a place that moved at every request would never be used.
         target = max_min(pool.amount, wants, pool.seq // (8 * len(wants)))[ask.holder]
-        give = max(0, min(target - places, pool.free))
+        give = max(0, min(target - mine[0], pool.free))
     pool.free -= give
-    pool.holders[ask.holder] = (places + give, now + keeping.ttl, ask.want)
-    return target, give, single
+    pool.holders[ask.holder] = [mine[0] + give, now + keeping.ttl, ask.want]
+    return target, single
 
 
 def _lend_once(pool: Pool, ask: Ask, places: int) -> int:
@@ -284,3 +372,28 @@ def _lend_once(pool: Pool, ask: Ask, places: int) -> int:
         return 0
     pool.line.remove(ask.holder)
     return 1
+
+
+def _answer(pool: Pool, beside: Beside, keeping: Keeping, ask: Ask, now: int, target: int, *, single: bool) -> Answer:
+    places, lease_until, _ = pool.holders.get(ask.holder, (0, now, 0))
+    beside.holders[ask.holder][1:3] = [places, lease_until]
+    if not pool.open_at:
+        pool.grace_until = 0
+    others = [holder for name, holder in pool.holders.items() if name != ask.holder]
+    ripe = min([at for at, _ in pool.cool] + ([pool.open_at] if pool.open_at else []), default=now) - now
+    why, certain = "", False
+    if pool.open_at:
+        why = "lost" if pool.grace_until else "new"
+        certain = not pool.claimed if pool.grace_until else beside.probed
+    elif pool.orphans_until > now:
+        why = "dead"
+    if not pool.open_at:
+        certain = pool.free <= 0 and not any(holder[0] for holder in others)
+    return Answer(
+        ask.number, pool.epoch, pool.seq, places, target,
+        pause=max(0, pool.paused_until - now), probe=pool.open_at > 0,
+        recovering=max(0, pool.orphans_until - now), ripe=max(0, ripe), single=single,
+        hungry=any(want > held for held, _, want in others),
+        amount=keeping.amount, per=keeping.per, why=why,
+        opens=max(0, pool.open_at - now if pool.open_at else ripe) if certain else 0,
+    )  # fmt: skip

@@ -69,6 +69,12 @@ class Runs(Database):
         with immediate(self._conn):
             self._execute(_Q["set_state"], state, reason, self._clock(), number)
 
+    def set_identity(self, run: str, account_id: str) -> None:
+        """Keep with the run whose account it sends to: it began before the platform had told."""
+        number = self._number(run)
+        with immediate(self._conn):
+            self._execute(_Q["set_identity"], account_id, self._clock(), number)
+
     def count(self, run: str, *, requests: int = 0, rate_limited: int = 0, retries: int = 0) -> None:
         """Add to what the run has spent, over all the processes that work on it."""
         number = self._number(run)

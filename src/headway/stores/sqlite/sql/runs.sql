@@ -28,6 +28,10 @@ SELECT id FROM run WHERE state NOT IN ('done', 'partial') ORDER BY number DESC L
 -- What the run does now, or why it stopped.
 UPDATE run SET state = ?, reason = ?, changed = ? WHERE number = ?;
 
+-- name: set_identity
+-- Whose account the run sends to, now that the platform has told.
+UPDATE run SET options = json_set(options, '$.identity', ?), changed = ? WHERE number = ?;
+
 -- name: count
 -- Add to what the run has spent.
 UPDATE run

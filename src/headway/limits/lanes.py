@@ -1,0 +1,320 @@
+"""Who waits at a gate, in which order, and who is next.
+
+Tickets that name the same limits with the same priority form a lane, first in, first out. Only lane heads compete,
+oldest first within a class. A head that does not fit reserves its cost on each of its limits, unless it has to wait
+for longer than a place takes to come back; later heads may overtake it only with what is left over. Classes are
+strict, but one grant in ten goes to a lower class that waits.
+"""
+
+from __future__ import annotations
+
+import weakref
+from collections import deque
+from operator import attrgetter
+from typing import Protocol
+
+from headway.limits.meters.meter import EVENT, Meter
+from headway.limits.ticket import HANDED, OVER, PRIORITIES, TORN, WAITING, Lane, Ticket, Waker
+
+__all__ = ["Grants", "Lanes"]
+
+_LOWER_TURN = 10
+_ORDER = attrgetter("order")
+
+
+class Grants(Protocol):
+    """What lanes need of their gate."""
+
+    paused_until: int
+    touched: int
+
+    def take(self, ticket: Ticket, now: int) -> int: ...
+    def mend(self, ticket: Ticket, now: int) -> None: ...
+    def cancel(self, ticket: Ticket) -> bool: ...
+
+
+class Lanes:
+    """The lanes of one gate. They refer to tickets weakly: who vanishes while waiting waits no more."""
+
+    __slots__ = ("_asleep", "_lanes", "_sets", "_since_lower", "active", "handed")
+
+    def __init__(self) -> None:
+        self.active: list[Lane] = []  # those in which somebody waits
+        self.handed: deque[weakref.ref[Ticket]] = deque()  # granted, not yet collected by who waits
+        self._asleep: list[tuple[Lane, weakref.ref[Ticket]]] = []  # their event loop does not run
+        self._lanes: dict[tuple[int, tuple[Meter, ...]], Lane] = {}
+        self._sets: dict[tuple[Meter, ...], int] = {}
+        self._since_lower = 0
+
+    @property
+    def restless(self) -> bool:
+        """Whether somebody has to look after those who wait: they wait, sleep, or have not come for their grant."""
+        return bool(self.active or self.handed or self._asleep)
+
+    def tickets(self) -> list[Ticket]:
+        """All that wait and could take a grant."""
+        found = (ref() for lane in self.active for ref in lane.queue)
+        return [ticket for ticket in found if ticket is not None and ticket.stage == WAITING]
+
+    def enqueue(self, ticket: Ticket, seq: int, priority: str, waker: Waker) -> None:
+        """Put a ticket at the end of its lane."""
+        rank = PRIORITIES[priority]
+        lane = self._lanes.get((rank, ticket.meters))
+        if lane is None:
+            lane = self._lanes[rank, ticket.meters] = Lane(ticket.meters, rank)
+        more = ticket.more
+        more.seq, more.lane, more.waker = seq, lane, waker
+        ticket.stage = WAITING
+        lane.queue.append(weakref.ref(ticket))
+        if lane not in self.active:
+            self._activate(lane, ticket)
+
+    def forget_idle(self) -> None:
+        """The gate's limits changed: lanes of other sets of limits need not be kept."""
+        self._lanes = {(lane.rank, lane.meters): lane for lane in self.active}
+
+    def _activate(self, lane: Lane, ticket: Ticket) -> None:
+        lane.until = 0
+        lane.place(ticket)
+        self.active.append(lane)
+        count = self._sets.get(lane.meters, 0)
+        self._sets[lane.meters] = count + 1
+        if not count:
+            _crowd(lane, 1)
+
+    def _deactivate(self, lane: Lane) -> None:
+        self.active.remove(lane)
+        count = self._sets.pop(lane.meters, 1) - 1
+        if count:
+            self._sets[lane.meters] = count
+        else:
+            _crowd(lane, -1)
+
+    def poll(self, gate: Grants, now: int) -> tuple[list[Ticket], int]:
+        """Grant what fits now: who was granted, and the instant of the next poll (EVENT: only an event can tell)."""
+        handed = self.handed
+        while handed:
+            ticket = handed[0]()
+            if ticket is not None and ticket.stage == HANDED:
+                break
+            handed.popleft()
+        granted: list[Ticket] = []
+        wake = EVENT
+        again = bool(self.active)
+        while again:
+            again, wake = _Round(self, gate, now, granted).run()
+        gate.touched = 0
+        return granted, wake
+
+    def head(self, gate: Grants, lane: Lane, now: int) -> Ticket | None:
+        """Who is first in a lane and can take a grant; drops those who are gone, sets aside those who cannot."""
+        queue = lane.queue
+        while queue:
+            ticket = queue[0]()
+            if ticket is not None and ticket.stage == TORN:
+                gate.mend(ticket, now)
+            if ticket is not None and ticket.stage == WAITING:
+                waker = ticket.waker
+                if waker is None or waker.listening():
+                    return ticket
+                if waker.gone():
+                    ticket.stage = OVER
+                else:
+                    self._asleep.append((lane, queue[0]))
+            queue.popleft()
+        self._deactivate(lane)
+        return None
+
+    def in_order(self) -> tuple[list[Lane], set[int], bool]:
+        """The lanes in the order in which their heads are asked, their classes, and whether it is an unusual order."""
+        order = sorted(self.active, key=_ORDER)
+        top = order[0].rank
+        if order[-1].rank == top:
+            return order, {top}, False
+        turn = self._since_lower >= _LOWER_TURN - 1
+        if turn:
+            order = [lane for lane in order if lane.rank != top] + [lane for lane in order if lane.rank == top]
+        return order, {lane.rank for lane in order}, turn
+
+    def count_turn(self, rank: int, ranks: set[int]) -> None:
+        """A grant went to a lane of this class while those classes waited."""
+        if rank != min(ranks):
+            self._since_lower = 0
+        elif len(ranks) > 1:
+            self._since_lower += 1
+
+    def tick(self, gate: Grants) -> list[Ticket]:
+        """Once a second while anybody waits: those whose loop runs again wait again; what a stopped loop did not fetch
+        is given back. Returns the tickets that are granted and not fetched, to be woken once more.
+        """
+        asleep, self._asleep = self._asleep, []
+        for lane, ref in asleep:
+            ticket = ref()
+            if ticket is None or ticket.stage != WAITING or ticket.waker is None or ticket.waker.gone():
+                continue
+            if ticket.waker.listening():
+                self._return(lane, ref, ticket)
+            else:
+                self._asleep.append((lane, ref))
+        late: list[Ticket] = []
+        for _ in range(len(self.handed)):
+            ref = self.handed.popleft()
+            ticket = ref()
+            if ticket is None or ticket.stage != HANDED or ticket.waker is None:
+                continue
+            if ticket.waker.listening():
+                self.handed.append(ref)
+                late.append(ticket)
+                continue
+            gate.cancel(ticket)  # granted to a loop that stopped before it could come for it: certainly not sent
+            if not ticket.waker.gone():
+                ticket.stage = WAITING
+                self._asleep.append((ticket.more.lane, ref))
+        gate.touched = -1
+        return late
+
+    def _return(self, lane: Lane, ref: weakref.ref[Ticket], ticket: Ticket) -> None:
+        """Put a ticket that was set aside back in its place of the lane."""
+        before: list[weakref.ref[Ticket]] = []
+        while lane.queue:
+            other = lane.queue[0]()
+            if other is not None and other.more.seq > ticket.more.seq:
+                break
+            before.append(lane.queue.popleft())
+        lane.queue.extendleft(reversed([*before, ref]))
+        if lane not in self.active:
+            self._activate(lane, ticket)
+        lane.order = 0  # its head is looked at first
+
+    def drop_waiting(self) -> list[Ticket]:
+        """Take every waiting ticket out of the queue: nobody will be granted any more."""
+        refs = [ref for lane in self.active for ref in lane.queue] + [ref for _, ref in self._asleep]
+        dropped = [ticket for ticket in (ref() for ref in refs) if ticket is not None and ticket.stage == WAITING]
+        for ticket in dropped:
+            ticket.stage = OVER
+        self._asleep = []
+        for lane in list(self.active):
+            lane.queue.clear()
+            self._deactivate(lane)
+        return dropped
+
+
+def _crowd(lane: Lane, by: int) -> None:
+    """Windows that lanes of different limits wait for together are paced."""
+    for meter in lane.meters:
+        meter.lanes = max(0, meter.lanes + by)
+        if meter.crowded != (meter.lanes > 1):
+            meter.crowded = meter.lanes > 1
+            meter.tidy()
+
+
+class _Round:
+    """One pass over the lanes that wait, oldest head first."""
+
+    __slots__ = ("_ahead", "_free_at", "_full", "_gate", "_granted", "_lanes", "_now", "_wake")
+
+    def __init__(self, lanes: Lanes, gate: Grants, now: int, granted: list[Ticket]) -> None:
+        self._lanes = lanes
+        self._gate = gate
+        self._now = now
+        self._granted = granted
+        self._ahead: dict[Meter, int] = {}  # what older heads have reserved
+        self._full = 0  # limits of which nothing is left for those behind …
+        self._free_at: dict[Meter, int] = {}  # … and when there may be again
+        self._wake = EVENT
+
+    def run(self) -> tuple[bool, int]:
+        """(Whether to pass over the lanes again, the instant of the next poll)."""
+        gate, now = self._gate, self._now
+        if now < gate.paused_until:
+            return False, gate.paused_until
+        order, ranks, unusual = self._lanes.in_order()
+        if unusual:
+            gate.touched = -1  # what was found in the usual order does not hold in this one
+        at = 0
+        while at < len(order):
+            lane = order[at]
+            at += 1
+            if lane.mask & self._full and self._hopeless(lane):
+                continue
+            ticket = self._lanes.head(gate, lane, now)
+            if ticket is None:
+                continue
+            lane.place(ticket)
+            if not self._try(lane, ticket):
+                continue
+            self._lanes.count_turn(lane.rank, ranks)
+            if len(ranks) > 1:
+                return True, EVENT
+            following = self._lanes.head(gate, lane, now)
+            if following is not None:
+                lane.place(following)
+                _insert(order, lane, at)
+        return False, self._wake
+
+    def _hopeless(self, lane: Lane) -> bool:
+        """Whether the lane needs a full limit, and no other that somebody else waits for."""
+        free = 0
+        for meter in lane.meters:
+            if meter.bit & self._full:
+                free = max(free, self._free_at[meter])
+            elif meter.lanes > 1:
+                return False
+        lane.until = 0
+        self._wake = min(self._wake, free)
+        return True
+
+    def _try(self, lane: Lane, ticket: Ticket) -> bool:
+        """Grant the lane's head, or note what it waits for."""
+        gate, now = self._gate, self._now
+        if now < lane.until and not lane.mask & gate.touched and not self._ahead:
+            self._wake = min(self._wake, lane.until)
+            self._earmark(lane, ticket, lane.until)
+            return False
+        until = self._when(lane, ticket)
+        if until == 0:
+            until = gate.take(ticket, now)
+            if until == 0:
+                ticket.stage = HANDED
+                self._lanes.handed.append(lane.queue[0])
+                self._granted.append(ticket)
+                lane.until = 0
+                return True
+        lane.until = until
+        self._wake = min(self._wake, until)
+        self._earmark(lane, ticket, until)
+        return False
+
+    def _when(self, lane: Lane, ticket: Ticket) -> int:
+        """When the head may go, after those before it."""
+        latest = 0
+        ahead = self._ahead
+        for meter in lane.meters:
+            cost = ticket.cost_of(meter)
+            before = ahead.get(meter, 0) if ahead else 0
+            if meter.bit & self._full:
+                at = self._free_at[meter]
+            elif before and cost + before > meter.cap:
+                at = EVENT  # all of it is spoken for: the head in front reports the instant
+            else:
+                at = meter.when(self._now, cost + before)
+            if at and before:  # nor is there anything for those behind
+                self._full |= meter.bit
+                self._free_at[meter] = at
+            if at > latest:
+                latest = at
+                lane.blame = meter
+        return latest
+
+    def _earmark(self, lane: Lane, ticket: Ticket, until: int) -> None:
+        """Reserve the head's cost on each of its limits that would not have the place back before it can go."""
+        for meter in lane.meters:
+            if meter.lanes > 1 and (until >= EVENT or until - self._now <= meter.turnaround):
+                self._ahead[meter] = self._ahead.get(meter, 0) + ticket.cost_of(meter)
+
+
+def _insert(order: list[Lane], lane: Lane, at: int) -> None:
+    """Put a lane back among those that are still to be asked, by its next head's age."""
+    while at < len(order) and order[at].order < lane.order:
+        at += 1
+    order.insert(at, lane)
