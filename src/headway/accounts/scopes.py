@@ -73,7 +73,7 @@ class Scopes:
 
         They count every call.
         """
-        listed = {entry.name for entry in self._tier.limits}
+        listed = {entry.name for entry in self._tier().limits}
         return frozenset(name for name in known if name.partition("@")[0] not in listed)
 
     def _cost(self, entry: LimitEntry, dear: int | Mapping[str, int], *, given: bool) -> int:
