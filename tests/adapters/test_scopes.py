@@ -37,7 +37,7 @@ class Held:
 
     def __init__(self, profile: Profile, tier: Tier, clock: VirtualClock) -> None:
         standing = [entry.limit("UTC") for entry in tier.limits if not entry.spread]
-        idle = Window(10**9, per=1, name="idle")
+        idle = Window(10**9, per=1, name=f"{tier.limits[0].name}@idle")  # a limiter needs one
         self.limiter = Limiter(*standing, idle, clock=clock, pacing=tier.pacing)
         self._scopes = Scopes(
             profile, lambda: tier, made=lambda entry, name: entry.limit("UTC", 0, name), key=lambda *_: "",
