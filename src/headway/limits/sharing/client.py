@@ -25,10 +25,41 @@ class PlacesHolder:
     """One meter whose places are lent."""
 
     __slots__ = (
-        "_adopted", "_aside", "_asked", "_at_ask", "_blocked", "_cap", "_epoch", "_fresh", "_held", "_hungry",
-        "_next", "_number", "_opened", "_pause_until", "_paused_said", "_per", "_probe", "_probe_settled",
-        "_probed_said", "_retry", "_ripe_at", "_said", "_seq", "_target", "_ttl", "_wanted", "cold", "holder",
-        "leaving", "linger", "meter", "opens_at", "recovering", "single", "stricter", "why",
+        "_adopted",
+        "_aside",
+        "_asked",
+        "_at_ask",
+        "_blocked",
+        "_busy",
+        "_cap",
+        "_epoch",
+        "_fresh",
+        "_hungry",
+        "_next",
+        "_number",
+        "_opened",
+        "_pause_until",
+        "_paused_said",
+        "_per",
+        "_probe",
+        "_probe_settled",
+        "_probed_said",
+        "_retry",
+        "_ripe_at",
+        "_said",
+        "_seq",
+        "_target",
+        "_ttl",
+        "cold",
+        "holder",
+        "leaving",
+        "linger",
+        "meter",
+        "opens_at",
+        "recovering",
+        "single",
+        "stricter",
+        "why",
     )  # fmt: skip
 
     def __init__(self, meter: Meter, holder: str, *, linger: int, ttl: int, fresh: bool = False) -> None:
@@ -49,11 +80,10 @@ class PlacesHolder:
         self._adopted = self._at_ask = (self._cap, self._per)
         self._number = 0
         self._epoch, self._seq = "", 0
-        self._said = self._held = 0
+        self._said = self._busy = 0
         self._aside: list[tuple[int, int, int]] = []
         self._target: int | None = None
         self._blocked = self._hungry = False
-        self._wanted = 0
         self._pause_until = self._paused_said = 0
         self._opened: int | None = None
         self._probe = self._probe_settled = self._probed_said = False
@@ -130,8 +160,8 @@ class PlacesHolder:
             meter.lend(places, meter.lease_until)
             held = meter.held(now)
         self._blocked = bool(queued) and held + queued > places
-        self._asked, self._wanted, self._said = now, want, places
-        self._held = held
+        self._asked, self._said = now, places
+        self._busy = held + queued
         self._at_ask = (meter.cap, meter.turnaround)
         self._number += 1
         self._paused_said, self._probed_said = self._pause_until, self._probe_settled
@@ -190,11 +220,11 @@ class PlacesHolder:
 
     def _wait(self, answer: Answer, places: int) -> int:
         """How long until the next heartbeat; less while somebody, we or others, could have more."""
-        short = places < self._wanted or (answer.single and not answer.places)
+        short = places < answer.target or (answer.single and not answer.places)
         wait = self._ttl // 3
         if short or places > answer.target:
             wait = self._ttl // 6
-        if answer.hungry and not answer.single and (places > self._held or answer.places > answer.target):
+        if answer.hungry and not answer.single and (places > self._busy or answer.places > answer.target):
             wait = self._ttl // 24  # what lies idle here, or is too much, is for others
         if short and answer.ripe:
             wait = min(wait, max(_SOONEST, answer.ripe))
