@@ -172,6 +172,7 @@ class Account(Doors):
                     linger=max(30.0, self.timeout),
                     fresh=self.fresh,
                     observer=self._tell,
+                    growing=True,  # a limit per endpoint is made at its first call
                 )
             return self._limiter
 

@@ -54,6 +54,7 @@ class Limiter:
     limit to use; `reserve`: calls of each calendar quota to leave. `linger`: seconds for which a call without a reply
     may still be counted. `fresh`: vouches that nothing was used before. `lost`: what to believe of a quota whose
     shared state is gone and of which the platform says nothing, "used" or "unused". `pacing`: "burst" or "smooth".
+    `growing`: limits are added later, so that it may begin with none.
     Raises UsageError for anything that makes no sense, at construction.
     """
 
@@ -77,8 +78,9 @@ class Limiter:
         observer: Observer | None = None,
         clock: Clock | None = None,
         ttl: float = 6.0,
+        growing: bool = False,
     ) -> None:
-        _check(limits, linger, lost, named=state is None or bool(name or keys))
+        _check(limits, growing, linger, lost, named=state is None or bool(name or keys))
         self.name = name
         self._clock: Clock = clock or _SYSTEM
         self._now = self._clock.monotonic_ns
@@ -669,8 +671,8 @@ def _reentered() -> _Reentered:
     )  # fmt: skip
 
 
-def _check(limits: Sequence[Limit], linger: float, lost: str, *, named: bool) -> None:
-    if not limits:
+def _check(limits: Sequence[Limit], growing: bool, linger: float, lost: str, *, named: bool) -> None:
+    if not limits and not growing:
         raise UsageError("a limiter needs at least one limit, such as Window(100, per=10)")
     if isinstance(linger, bool) or not isinstance(linger, int | float) or not 0 <= linger < math.inf:
         raise UsageError(f"linger must be a finite number of seconds, at least 0, not {linger!r}")

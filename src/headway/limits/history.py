@@ -36,19 +36,22 @@ class History:
         while self._log[0][1] < horizon:
             self._log.popleft()
 
-    def bounds(self, sent: int, cost: int, now: int, in_flight: int) -> tuple[int, int] | None:
-        """(lo, hi) for the reply that came at `now`; None while calls from before the history may count."""
+    def bounds(self, sent: int, cost: int, now: int, in_flight: int) -> tuple[int, int, int] | None:
+        """(lo, hi, and lo of a window that began anew when we last thought so) for the reply that came at `now`.
+
+        None while calls from before the history may count.
+        """
         first = sent - self._per
         if first < self._since:
             return None
-        since = max(now - self._per, self._anew)
-        low = high = 0
+        low = anew = high = 0
         for began, ended, count, certain in self._log:
             if ended > first:
                 high += count
-                if certain and began > since and ended <= sent:
+                if certain and began > now - self._per and ended <= sent:
                     low += count
-        return low + cost, high + in_flight
+                    anew += count if began > self._anew else 0
+        return low + cost, high + in_flight, anew + cost
 
     def foreign(self, now: int, calls: float) -> float:
         """Others hold `calls` now: the most that they held within the last window."""

@@ -166,9 +166,9 @@ class WindowMeter(PlacesMeter):
             # What others certainly have: more than was counted of ours cannot be in the platform's window.
             self.leave_to_others(self.history.foreign(now, max(0, counted - self.held(now))), now)
         elif bounds is not None:
-            low, high = bounds
+            low, high, _ = bounds
             self.leave_to_others(self.history.foreign(now, max(0.0, counted - (low + high) / 2)), now)
-        if bounds is None or counted >= bounds[0] or word.limit != self.amount or self.history.began_anew(now):
+        if bounds is None or counted >= bounds[2] or word.limit != self.amount or self.history.began_anew(now):
             return ""
         return self.refute(now)
 
