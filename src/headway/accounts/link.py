@@ -30,9 +30,9 @@ from headway.errors import CredentialsError, PermitTimeout, PlatformError, Trans
 from headway.events import CallFailed, CallFinished, CallStarted, Event, Note, Observer
 from headway.limiter.limiter import Limiter
 from headway.limiter.permit import Permit
-from headway.limits.ticket import Cost
 from headway.limits.headers import Remaining, retry_after
 from headway.limits.status import LimitStatus
+from headway.limits.ticket import Cost
 from headway.transport import Transport
 
 __all__ = ["Cache", "OpenAccount"]

@@ -18,9 +18,9 @@ from headway.clock import Clock
 from headway.events import Event, Note, Waiting
 from headway.limiter.limiter import Limiter
 from headway.limiter.permit import Permit
-from headway.limits.ticket import Cost
 from headway.limits.limits import SECOND
 from headway.limits.status import LimitStatus
+from headway.limits.ticket import Cost
 
 __all__ = ["Obstacle", "Parked", "PermitQueue", "obstacle", "why", "worth_waiting"]
 

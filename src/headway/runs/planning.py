@@ -18,8 +18,8 @@ from time import perf_counter
 
 from headway.accounts.waiting import worth_waiting
 from headway.errors import UsageError
-from headway.limits.gate import usable
 from headway.limits.limits import Limit, Quota, Window
+from headway.limits.meters.meter import usable
 from headway.limits.status import LimitStatus
 from headway.platforms.connector import Delivery, Pace
 from headway.runs.loading import Converted

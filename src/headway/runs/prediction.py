@@ -10,10 +10,11 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from heapq import heappop, heappush
 
-from headway.limits.gate import Gate, Ticket
+from headway.limits.gate import Gate
+from headway.limits.headers import Remaining
 from headway.limits.limits import SECOND, Limit, nanoseconds
-from headway.limits.meters.places import Meter
-from headway.limits.meters.quota import QuotaMeter
+from headway.limits.meters.meter import EVENT
+from headway.limits.ticket import Ticket
 
 __all__ = ["Prediction", "predict"]
 
@@ -51,20 +52,13 @@ def predict(
     """
     gate = Gate(limits, share=share, reserve=reserve, pacing=pacing)
     start = nanoseconds(wall)
+    gate.look_at(0, start)
     for name, count in (used or {}).items():
-        _use(gate.meters[name], count, start)
+        meter = gate.meters[name]  # as if a reply had said so
+        meter.hear(Remaining("daily", meter.amount, max(0, meter.amount - count), name=name), 0, 1, Ticket(()))
     for name, seconds in (paused or {}).items():
-        gate.meters[name].paused_until = nanoseconds(seconds)
+        gate.meters[name].pause(nanoseconds(seconds))
     return _Simulation(gate, start, nanoseconds(latency), max(1, room), opening).run(calls)
-
-
-def _use(meter: Meter, count: int, wall: int) -> None:
-    """So many calls of a quota were used before, by anybody."""
-    if isinstance(meter, QuotaMeter):
-        meter.roll(0, wall)
-        meter.foreign = max(0, count)
-    else:  # a rolling quota: what was used of it comes back within its span, nobody knows when
-        meter.cap = max(1, meter.cap - count)
 
 
 class _Simulation:
@@ -80,36 +74,35 @@ class _Simulation:
 
     def run(self, calls: int) -> Prediction:
         gate, latency = self._gate, self._latency
+        meters = gate.choose(None)
         flying: list[tuple[int, int, Ticket]] = []
         left, number = calls, 0
         while left or flying:
-            wake: int | None = None
+            at = EVENT
             room = 1 if number - len(flying) < self._opening else self._room
             if left and len(flying) < room:
-                ticket = gate.request()
-                poll = gate.poll(self._now, self._start + self._now)
-                if poll.granted:
+                ticket = Ticket(meters)
+                at = gate.take(ticket, self._now)
+                if not at:
                     left -= 1
                     number += 1
                     heappush(flying, (self._now + latency, number, ticket))
                     continue
-                wake = poll.wake
-                self._note(ticket, wake)
-                gate.abandon(ticket)
-            back = flying[0][0] if flying else None
-            at = min((instant for instant in (wake, back) if instant is not None), default=None)
-            if at is None:
-                break  # nothing can ever free a place: a limit without an end of its own
-            self._now = max(self._now, at)
+                self._note(ticket, at)
+            self._now = max(self._now, min(at, flying[0][0] if flying else EVENT))
+            if self._now >= EVENT:
+                raise RuntimeError("no call in flight, and nothing that will ever free a place")
+            if self._now >= gate.next_look:
+                gate.look_at(self._now, self._start + self._now)
             while flying and flying[0][0] <= self._now:
-                gate.settle(heappop(flying)[2], self._now, self._start + self._now)
+                gate.settle(heappop(flying)[2], self._now)
         binding = max(self._waited, key=lambda name: self._waited[name], default="")
         return Prediction(self._now / SECOND, binding, self._longest)
 
-    def _note(self, ticket: Ticket, wake: int | None) -> None:
-        if wake is None:
+    def _note(self, ticket: Ticket, at: int) -> None:
+        if at >= EVENT:
             return
-        _, name = self._gate.earliest(ticket, self._now, self._start + self._now)
-        wait = max(0, wake - self._now)
+        _, name = self._gate.reason(ticket, self._now)
+        wait = max(0, at - self._now)
         self._waited[name] = self._waited.get(name, 0) + wait
         self._longest[name] = max(self._longest.get(name, 0.0), wait / SECOND)
