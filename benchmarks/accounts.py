@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import sys
 import time
 import tracemalloc
 from itertools import pairwise
 
+from bars import at_least, at_most, ended, exactly
 from headway import Limiter, Window
 
 ACCOUNTS, ROUNDS, CALLS = 10_000, 11, 20_000
@@ -18,10 +20,10 @@ ACCOUNTS, ROUNDS, CALLS = 10_000, 11, 20_000
 
 def speed(limiters: list[Limiter]) -> float:
     turn = len(limiters)
-    began = time.perf_counter()
+    began = time.process_time()
     for i in range(CALLS):
         limiters[i % turn].acquire().settle()
-    return CALLS / (time.perf_counter() - began)
+    return CALLS / (time.process_time() - began)
 
 
 def memory(count: int, calls: int) -> float:
@@ -86,7 +88,7 @@ def beside_a_blocked_one() -> float:
     return worst
 
 
-def main() -> None:
+def main() -> int:
     single, crowd = (
         [Limiter(Window(1_000_000, per=0.05))],
         [Limiter(Window(1_000_000, per=0.05)) for _ in range(ACCOUNTS)],
@@ -94,13 +96,17 @@ def main() -> None:
     rounds = [(speed(single), speed(crowd)) for _ in range(ROUNDS)]  # interleaved; the best of each counts
     one, many = max(first for first, _ in rounds), max(second for _, second in rounds)
     del single, crowd
-    print(f"one account {one:,.0f} /s; {ACCOUNTS:,} accounts {many:,.0f} /s: {many / one:.2f} (bar 0.70)")
-    print(f"idle: {memory(ACCOUNTS, 0):,.0f} bytes each (bar 2,000)")
-    print(f"with a full window of 100 permits: {memory(2_000, 100):,.0f} bytes each (bar 3,500)")
-    print(f"a free account beside a blocked one waits at most {beside_a_blocked_one() * 1000:.2f} ms (bar 5)")
+    print(f"one account {one:,.0f} /s; {ACCOUNTS:,} accounts {many:,.0f} /s")
+    at_least(f"{ACCOUNTS:,} accounts, of the speed of one", many / one, 0.80)
+    at_most("an account, idle", memory(ACCOUNTS, 0), 2_000, " bytes")
+    at_most("an account with a full window of 100 permits", memory(2_000, 100), 3_500, " bytes")
+    at_most("a free account beside a blocked one waits at most", beside_a_blocked_one() * 1000, 5, " ms")
     seconds, cpu, breaks = asyncio.run(waiters())
-    print(f"1,000 waiters at 200 per 1 s: {seconds:.3f} s (bar 4.05), {cpu:.3f} s CPU (bar 0.1), {breaks} order breaks")
+    at_most("1,000 waiters at 200 per 1 s", seconds, 4.05, " s")
+    at_most("... CPU", cpu, 0.1, " s")
+    exactly("... breaks of order", breaks, 0)
+    return ended()
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -1,72 +1,25 @@
-"""Permits per second, taken and settled, uncontended: Headway against a bare skeleton and against its peers.
+"""Permits per second of CPU, taken and settled, uncontended: Headway against a bare skeleton and against its peers.
 
     pip install -r benchmarks/requirements-peers.txt
     python benchmarks/limiters.py
 
-All in one process, in interleaved rounds; the best round of each counts. The skeleton is a lock, a deque and a slotted
-permit with a context manager: what any exact limiter pays. Peers only take; none settles. Peers not installed are left
-out, and said to be.
+All in one process, in interleaved rounds; the best round of each counts. The skeleton (floor.py) is what any exact
+limiter pays. Peers only take; none settles. Peers not installed are left out, and said to be.
 """
 
 from __future__ import annotations
 
 import asyncio
 import sys
-import threading
+import tempfile
 import time
-from collections import deque
 from collections.abc import Callable
 
-from headway import Concurrency, Limiter, Window
+from bars import at_least, ended
+from floor import AMOUNT, PER, Skeleton
+from headway import Concurrency, Limiter, Quota, Window
 
 COUNT, ROUNDS = 20_000, 7
-AMOUNT, PER = 1_000_000, 0.05
-
-
-class Skeleton:
-    __slots__ = ("amount", "lock", "per", "places")
-
-    def __init__(self) -> None:
-        self.lock = threading.Lock()
-        self.places: deque[int] = deque()
-        self.amount, self.per = AMOUNT, int(PER * 1e9)
-
-    def acquire(self) -> SkeletonPermit:
-        now = time.monotonic_ns()
-        with self.lock:
-            places = self.places
-            while places and places[0] <= now:
-                places.popleft()
-            if len(places) >= self.amount:
-                raise RuntimeError
-        return SkeletonPermit(self)
-
-    async def acquire_async(self) -> SkeletonPermit:
-        return self.acquire()
-
-
-class SkeletonPermit:
-    __slots__ = ("owner",)
-
-    def __init__(self, owner: Skeleton) -> None:
-        self.owner = owner
-
-    def settle(self) -> None:
-        owner = self.owner
-        with owner.lock:
-            owner.places.append(time.monotonic_ns() + owner.per)
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        self.settle()
-
-    async def __aenter__(self):
-        return self
-
-    async def __aexit__(self, *_):
-        self.settle()
 
 
 def plain(limiter) -> Callable[[], None]:
@@ -127,6 +80,38 @@ def one() -> Limiter:
     return Limiter(Window(AMOUNT, per=PER))
 
 
+def heard() -> Limiter:
+    """One window that a platform's headers speak of, and somebody who observes."""
+    limiter = Limiter(Window(AMOUNT, per=PER), observer=lambda _: None)
+    permit = limiter.acquire()
+    headers = {
+        "X-HubSpot-RateLimit-Max": str(AMOUNT), "X-HubSpot-RateLimit-Remaining": str(AMOUNT - 1),
+        "X-HubSpot-RateLimit-Interval-Milliseconds": str(int(PER * 1000)),
+    }  # fmt: skip
+    permit.observe(200, headers)
+    permit.settle()
+    return limiter
+
+
+def readme(**options) -> Limiter:
+    """The limiter of README: a window, the day's quota, a concurrency."""
+    day = Quota(10**12, resets="00:00 Europe/Berlin")
+    return Limiter(Window(AMOUNT, per=PER), day, Concurrency(10), **options)
+
+
+def account(**options) -> Limiter:
+    """What an account has: a window and the day's quota."""
+    return Limiter(Window(AMOUNT, per=PER), Quota(10**12, resets="00:00 Europe/Berlin"), **options)
+
+
+def steady(limiter: Limiter, seconds: float = 2.0) -> Limiter:
+    """After its first exchanges with the shared state."""
+    until = time.monotonic() + seconds
+    while time.monotonic() < until:
+        limiter.acquire().settle()
+    return limiter
+
+
 def three() -> Limiter:
     return Limiter(Window(AMOUNT, per=PER, name="short"), Window(AMOUNT, per=2 * PER, name="long"), Concurrency(10))
 
@@ -176,7 +161,18 @@ def peers() -> dict[str, Callable[[], None]]:
     return found
 
 
-def main() -> None:
+def main() -> int:
+    with tempfile.TemporaryDirectory() as folder:
+        state = f"{folder}/limits.db"
+        window = steady(Limiter(Window(AMOUNT, per=PER), state=state, name="window", fresh=True))
+        whole = steady(account(state=state, name="account", fresh=True))
+        measure(window, whole)
+        window.close()
+        whole.close()
+    return ended()
+
+
+def measure(window: Limiter, whole: Limiter) -> None:
     cases = {
         "skeleton": plain(Skeleton()),
         "skeleton with": skeleton_block(Skeleton()),
@@ -185,31 +181,39 @@ def main() -> None:
         "headway with": block(one()),
         "headway async": plain_async(one()),
         "headway, three limits": plain(three()),
+        "headway with, headers and observer": block(heard()),
+        "README's own with": block(readme()),
+        "account with": block(account()),
+        "one window on shared state with": block(window),
+        "account on shared state with": block(whole),
         **peers(),
     }
     best: dict[str, float] = {}
     for _ in range(ROUNDS):
         for name, run in cases.items():
-            began = time.perf_counter()
+            began = time.process_time()
             run()
-            best[name] = max(best.get(name, 0.0), COUNT / (time.perf_counter() - began))
+            best[name] = max(best.get(name, 0.0), COUNT / (time.process_time() - began))
     for name, rate in best.items():
-        print(f"{name:32} {rate:12,.0f} /s")
+        print(f"{name:36} {rate:12,.0f} /s")
 
     def ratio(what: str, of: str, bar: float) -> None:
         if what in best and of in best:
-            value = best[what] / best[of]
-            print(f"{what} / {of}: {value:.2f} (bar {bar}) {'met' if value >= bar else 'MISSED'}")
+            at_least(f"{what} / {of}", best[what] / best[of], bar)
 
     print()
     ratio("headway", "skeleton", 0.45)
     ratio("headway with", "skeleton with", 0.45)
     ratio("headway async", "skeleton async", 0.45)
     ratio("headway, three limits", "headway", 0.60)
+    ratio("headway with, headers and observer", "skeleton with", 0.45)
+    ratio("README's own with", "skeleton with", 0.35)
+    ratio("one window on shared state with", "headway with", 0.85)
+    ratio("account on shared state with", "account with", 0.85)
     for peer in ("pyrate-limiter", "limits"):
         ratio("headway", peer, 2.0)
         ratio("headway async", f"{peer} async", 2.0)
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

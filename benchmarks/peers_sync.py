@@ -15,10 +15,11 @@ import tempfile
 import time
 from pathlib import Path
 
+from bars import at_most, ended, exactly
 from headway.mock.config import MockConfig
 from headway.mock.server import serve
 
-RECORDS = 50_000
+RECORDS, BEST = 50_000, 40.5
 
 HEADWAY = """
 import sys, headway
@@ -59,7 +60,8 @@ with ThreadPoolExecutor(10) as pool:
 """
 
 
-def measured(name: str, python: str, code: str, *, known: bool = False) -> None:
+def measured(name: str, python: str, code: str, *, known: bool = False) -> tuple[float, int, int]:
+    """Seconds, calls refused and records stored."""
     with serve(MockConfig(latency=0.05)) as mock, tempfile.TemporaryDirectory() as folder:
         program = Path(folder) / "client.py"
         program.write_text(code)
@@ -81,15 +83,22 @@ def measured(name: str, python: str, code: str, *, known: bool = False) -> None:
         f"{name:34} {seconds:6.1f} s, {stats['requests']} calls, {stats['rate_limited']} refused, {stored:,} stored",
         flush=True,
     )
+    return seconds, stats["rate_limited"], stored
 
 
-def main() -> None:
+def main() -> int:
     measured("headway, first sync ever", sys.executable, HEADWAY)
-    measured("headway", sys.executable, HEADWAY, known=True)
-    if len(sys.argv) > 1:
-        measured("dlt", sys.argv[1], DLT)
-        measured("airbyte-cdk", sys.argv[1], AIRBYTE)
+    seconds, refused, stored = measured("headway", sys.executable, HEADWAY, known=True)
+    exactly("stored", stored, RECORDS)
+    exactly("refused", refused, 0)
+    at_most("of the best possible", seconds / BEST, 1.07)
+    if len(sys.argv) == 1:
+        print("left out: dlt and airbyte-cdk (no interpreter that has them was named)")
+        return ended()
+    for name, code in (("dlt", DLT), ("airbyte-cdk", AIRBYTE)):
+        at_most(f"of the time of {name}", seconds / measured(name, sys.argv[1], code)[0], 0.95)
+    return ended()
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

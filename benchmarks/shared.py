@@ -3,7 +3,7 @@
     python benchmarks/shared.py [--repeats 100]
 
 Every process notes the instant of each call in a file as it sends it; afterwards no second of the machine's monotonic
-clock may hold more than the window's amount, nor the day more than the quota. Ends with 1 if one did.
+clock may hold more than the window's amount, nor the day more than the quota. Ends with 1 if one did, or if steady work needs too many round trips.
 """
 
 from __future__ import annotations
@@ -16,6 +16,8 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+
+from bars import at_least, at_most, ended
 
 AMOUNT, PER, QUOTA = 200, 1.0, 700
 STEADY = 20.0
@@ -76,7 +78,7 @@ def together(
     return most_in_any(stamps, int(PER * 1e9)), len(stamps), len(lines) - len(stamps), taken
 
 
-def main() -> None:
+def main() -> int:
     parser = argparse.ArgumentParser()
     parser.add_argument("--repeats", type=int, default=100)
     results = []
@@ -86,17 +88,17 @@ def main() -> None:
     most = max(each[0] for each in results)
     calls = [each[1] for each in results]
     print(f"{len(results)} repeats with a kill -9 each, {os.cpu_count()} cores")
-    print(
-        f"most calls in any {PER:g} s: {most} of {AMOUNT}; calls of the quota of {QUOTA}: {min(calls)} to {max(calls)}"
-    )
+    at_most(f"most calls in any {PER:g} s", most, AMOUNT)
+    at_most(f"most calls of the quota (the fewest: {min(calls)})", max(calls), QUOTA)
     with tempfile.TemporaryDirectory() as folder:
         top, count, trips, seconds = together(folder, 40_000, 6.0, STEADY, None)
-    print(
-        f"steady for {STEADY:g} s: most {top} of {AMOUNT}, {count / seconds:.0f} calls/s, "
-        f"{trips / count:.3f} round trips a call (bar 0.15), {trips / seconds / 4:.2f} a second and process (bar 0.5)"
-    )
-    sys.exit(most > AMOUNT or top > AMOUNT or max(calls) > QUOTA)
+    print(f"steady for {STEADY:g} s: {count / seconds:.0f} calls/s")
+    at_most(f"most calls in any {PER:g} s", top, AMOUNT)
+    at_least("share of the limit", count / seconds / AMOUNT * PER, 0.90)
+    at_most("round trips a call", trips / count, 0.15)
+    at_most("round trips a second and process", trips / seconds / 4, 0.5)
+    return ended()
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

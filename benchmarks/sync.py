@@ -19,18 +19,8 @@ from collections.abc import Callable
 from contextlib import contextmanager
 from pathlib import Path
 
+from bars import at_least, at_most, ended, exactly
 from headway.demo import best_seconds, counted, mock_process, write_contacts
-
-FAILED: list[str] = []
-
-
-def check(what: str, value: float, bar: float, *, at_most: bool = True, unit: str = "") -> None:
-    good = value <= bar if at_most else value >= bar
-    print(
-        f"  {'ok  ' if good else 'MISS'} {what}: {value:,.3f}{unit} (bar: {'≤' if at_most else '≥'} {bar:,.3f}{unit})"
-    )
-    if not good:
-        FAILED.append(what)
 
 
 @contextmanager
@@ -79,12 +69,12 @@ def full(contacts: int = 100_000) -> None:
         print(
             f"  {report['delivered']:,} delivered, {len(calls)} calls, {sending:.2f} s of {best:.2f} possible, exit {code}"
         )
-        check("first call to last reply / best possible", sending / best, 1.03)
-        check("the whole command beyond that", took - sending, 5, unit=" s")
-        check("calls", len(calls), contacts / 100)
-        check("429s", counted(url)["rate_limited"], 0)
-        check("plan: calls off by", abs(planned["requests"] - report["requests"]) / report["requests"], 0.02)
-        check("plan: duration off by", abs(planned["seconds"] - sending) / sending, 0.10)
+        at_most("first call to last reply / best possible", sending / best, 1.03)
+        at_most("the whole command beyond that", took - sending, 5, " s")
+        at_most("calls", len(calls), contacts / 100)
+        at_most("429s", counted(url)["rate_limited"], 0)
+        at_most("plan: calls off by", abs(planned["requests"] - report["requests"]) / report["requests"], 0.02)
+        at_most("plan: duration off by", abs(planned["seconds"] - sending) / sending, 0.10)
 
 
 def jitter(contacts: int = 60_000) -> None:
@@ -100,8 +90,8 @@ def jitter(contacts: int = 60_000) -> None:
         # The time from each call to the hundredth after it is what 100 calls took: 10 s would be the limit itself.
         cycles = [later - earlier for earlier, later in zip(arrivals, arrivals[100:], strict=False)]
         share = 10 / (sum(cycles) / len(cycles))
-        check("share of the limit after the first window", share, 0.955, at_most=False)
-        check("429s", counted(url)["rate_limited"], 0)
+        at_least("share of the limit after the first window", share, 0.955)
+        at_most("429s", counted(url)["rate_limited"], 0)
 
 
 def bad(contacts: int = 20_000) -> None:
@@ -132,10 +122,10 @@ def bad(contacts: int = 20_000) -> None:
             print(
                 f"  exit {code}; {report['delivered']:,} delivered, {len(letters)} dead of {poisoned + broken} bad; {err.strip()[-200:]}"
             )
-            check("dead letters missing or too many", abs(len(letters) - poisoned - broken), 0)
-            check("good records dead-lettered", len(wrong), 0)
-            check("dead letters without HubSpot's message", len(nameless), 0)
-            check("extra calls per poisoned batch", extra / poisoned, 1 if names else 15)
+            at_most("dead letters missing or too many", abs(len(letters) - poisoned - broken), 0)
+            at_most("good records dead-lettered", len(wrong), 0)
+            at_most("dead letters without HubSpot's message", len(nameless), 0)
+            at_most("extra calls per poisoned batch", extra / poisoned, 1 if names else 15)
 
 
 def mapping(contacts: int = 100_000) -> None:
@@ -147,13 +137,13 @@ def mapping(contacts: int = 100_000) -> None:
         to = ("contacts.csv", "hubspot:contacts", "--key", "email", "--base-url", url)
         code, _, _, err = run("sync", *to)
         print(f"  {err.strip().splitlines()[-1]}")
-        check("exit code", abs(code - 2), 0)
-        check("calls", len(journal(url)), 3)
-        check("written", sum(counted(url)["writes"].values()), 0)
+        exactly("exit code", code, 2)
+        at_most("calls", len(journal(url)), 3)
+        at_most("written", sum(counted(url)["writes"].values()), 0)
         code, report, _, _ = run("sync", *to, "--no-check")
         print(f"  --no-check: exit {code}, {report.get('state')}, {report.get('pending')} pending")
-        check("--no-check: exit code", abs(code - 5), 0)
-        check("--no-check: write calls", len(writes(url)), 3)
+        exactly("--no-check: exit code", code, 5)
+        at_most("--no-check: write calls", len(writes(url)), 3)
 
 
 def plan(contacts: int = 25_000) -> None:
@@ -172,8 +162,8 @@ def plan(contacts: int = 25_000) -> None:
                 f"  planned {planned['requests']} calls, {planned['seconds']:.1f} s; took {report['requests']}, {sending:.1f} s"
             )
             if window == "100/10s":
-                check("calls off by", abs(planned["requests"] - report["requests"]) / report["requests"], 0.02)
-                check("duration off by", abs(planned["seconds"] - sending) / sending, 0.10)
+                at_most("calls off by", abs(planned["requests"] - report["requests"]) / report["requests"], 0.02)
+                at_most("duration off by", abs(planned["seconds"] - sending) / sending, 0.10)
 
 
 CASES: dict[str, Callable[[], None]] = {"full": full, "jitter": jitter, "bad": bad, "mapping": mapping, "plan": plan}
@@ -182,9 +172,7 @@ CASES: dict[str, Callable[[], None]] = {"full": full, "jitter": jitter, "bad": b
 def main() -> int:
     for name in sys.argv[1:] or [name for name in CASES if name != "full"]:
         CASES[name]()
-    if FAILED:
-        print(f"{len(FAILED)} bars were missed: {', '.join(FAILED)}")
-    return 1 if FAILED else 0
+    return ended()
 
 
 if __name__ == "__main__":

@@ -21,6 +21,9 @@ from pathlib import Path
 
 import msgspec
 
+from bars import at_least, at_most, ended, exactly
+from floor import slowness
+
 NAMES = ("email", "firstname", "lastname", "company", "jobtitle", "city", "address", "phone", "website", "message")
 
 
@@ -129,6 +132,7 @@ def main() -> int:
     if sys.argv[1:2] == ["--sync"]:
         sync(*sys.argv[2:4])
         return 0
+    slow = slowness()
     rows = int(sys.argv[1]) if len(sys.argv) > 1 else 1_000_000
     with tempfile.TemporaryDirectory(prefix="headway-bench-") as folder:
         write(Path(folder) / "contacts.csv", rows)
@@ -153,11 +157,10 @@ def main() -> int:
     )
     for part, seconds in sorted(told["parts"].items(), key=lambda each: -each[1]):
         print(f"  {part:<10} {seconds:7.2f} s  {seconds / told['seconds']:5.1%}")
-    good = rate >= 15_000 and told["peak_mb"] <= 250 and told["delivered"] == rows
-    print(
-        f"{'ok  ' if good else 'MISS'} {rate:,.0f} records/s (bar: ≥ 15,000), peak memory {told['peak_mb']:.0f} MB (bar: ≤ 250)"
-    )
-    return 0 if good else 1
+    exactly("delivered", told["delivered"], rows)
+    at_least("records, file to finished", rate, 15_000 / slow, "/s")
+    at_most("peak memory", told["peak_mb"], 250, " MB")
+    return ended()
 
 
 if __name__ == "__main__":

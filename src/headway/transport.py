@@ -14,7 +14,7 @@ import asyncio
 import io
 import urllib.request
 from collections.abc import Mapping
-from time import perf_counter
+from time import perf_counter, time_ns
 from typing import Protocol, Self
 from urllib.parse import urlsplit
 
@@ -108,7 +108,7 @@ class Transport:
                 allow_redirects=False, timeout=self._limits(call.timeout or self._timeout),
             ) as response:  # fmt: skip
                 content = await self._read(response, call.max_body or self._max_body)
-                return Reply(response.status, _fields(response), content, perf_counter() - started)
+                return Reply(response.status, _fields(response), content, perf_counter() - started, time_ns())
         except _NOT_SENT as error:
             raise TransportError(self._told(error), sent=False) from error
         except TimeoutError as error:

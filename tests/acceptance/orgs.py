@@ -57,7 +57,7 @@ def served(platform: str, **options: Any) -> Iterator[Served]:
 
 def account(platform: str, mock: Served, folder: Path, **options: Any) -> headway.Account:
     """An account on it, with limits of its own."""
-    given: dict[str, Any] = {"base_url": mock.url, "state": folder / "limits.db", "timeout": 2.0}
+    given: dict[str, Any] = {"base_url": mock.url, "state": folder / "limits.db", "timeout": 30.0}
     if "login" not in options and "token" not in options:
         if platform == "ga4":
             given["login"] = headway.Measurement("G-MOCK", "a-secret-of-the-stream")

@@ -63,12 +63,11 @@ def test_a_refusal_pauses_everybody_and_is_handed_on_without_a_retry_policy(kind
     limits = limiter()
     server.refusals = 1
     with client(kind, headway.adapt(limits)) as send:
+        began = time.perf_counter()
         assert send(server.url + "/limited")[0] == 429
         assert len(server.paths) == 1
-        assert limits.try_acquire() is None
-        began = time.perf_counter()
         assert send(server.url + "/limited")[0] == 200
-        assert time.perf_counter() - began > 0.1
+        assert time.perf_counter() - began >= 0.2, "the second waited for what Retry-After said"
     assert in_flight(limits) == 0
 
 

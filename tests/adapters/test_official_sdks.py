@@ -114,7 +114,7 @@ def test_mailchimp_marketing_never_has_more_than_ten_connections(tmp_path):
                 with pytest.raises(mailchimp_marketing.api_client.ApiClientError):
                     client.lists.get_list("nosuchlist")
             stats = mock.stats()
-    assert stats["most_connections"] == 10
+    assert 1 < stats["most_connections"] <= 10
     assert stats["rate_limited"] == 0
     assert stats["members"] == {"a1b2c3d4e5": 300}
 
@@ -144,7 +144,7 @@ def test_google_analytics_data_by_rest(tmp_path):
         stats = mock.stats()
         transport._session.close()
     assert set(counts) == {250}
-    assert stats["most_concurrent"] == 10
+    assert 1 < stats["most_concurrent"] <= 10
     assert stats["rate_limited"] == 0
 
 

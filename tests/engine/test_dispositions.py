@@ -12,9 +12,9 @@ from headway.delivery.outcome import (
     Transient,
     Verdict,
 )
-from headway.delivery.records import Record, Reply
+from headway.delivery.records import Record
 from headway.delivery.retry import RetryPolicy
-from headway.engine.dispositions import NOT_SENT, blame, settle, timed
+from headway.engine.dispositions import NOT_SENT, blame, settle
 from headway.stores.model import Dead, Done, Retry
 
 NOW = 1000.0
@@ -96,11 +96,3 @@ def test_the_mapping_is_blamed_only_if_all_agree():
     assert blame(Verdict((fault, Delivered()))) is None
     assert blame(Verdict((fault, MappingFault("M", "no property y")))) is None
     assert blame(Verdict((Rejected("M", "x"),))) is None
-
-
-def test_retry_after_as_a_date_is_read_with_the_clock():
-    verdict = Verdict((RateLimited("", 1.7e9), Delivered()))
-    reply = Reply(429, {"retry-after": "Mon, 23 Nov 2026 19:00:30 GMT"})
-    wall = 1_795_460_400_000_000_000  # 19:00:00
-    assert timed(verdict, reply, wall).outcomes == (RateLimited("", 30.0), Delivered())
-    assert timed(verdict, Reply(429), wall) is verdict

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -19,14 +21,15 @@ path, kind, threads, call, seconds = sys.argv[1], sys.argv[2], int(sys.argv[3]),
 limit = {"window": Window(50, per=2), "slots": Concurrency(10)}[kind]
 limiter = Limiter(limit, state=path, name="shared", fresh=True, linger=60, ttl={"window": 6.0, "slots": 1.0}[kind])
 print("ready", flush=True)
-sys.stdin.readline()
-out, end = [], time.monotonic() + seconds
+at = float(sys.stdin.readline())
+out, end = [], at + seconds
 def work():
     while time.monotonic() < end:
         with limiter.permit():
             begun = time.monotonic_ns()
             time.sleep(call)
             out.append((begun, time.monotonic_ns()))
+time.sleep(max(0, at - time.monotonic()))
 all_threads = [threading.Thread(target=work) for _ in range(threads)]
 for each in all_threads: each.start()
 for each in all_threads: each.join()
@@ -36,16 +39,39 @@ for span in out: print(*span)
 
 
 def start(path: Path, kind: str, threads: int, call: float, seconds: float) -> list[subprocess.Popen[str]]:
-    """Four workers that begin at one moment, when all of them are ready."""
-    given = [sys.executable, "-c", WORKER, str(path), kind, str(threads), str(call), str(seconds)]
-    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
-    workers = [subprocess.Popen(given, **pipes) for _ in range(4)]
+    given = [str(path), kind, str(threads), str(call), str(seconds)]
+    workers = [
+        subprocess.Popen(
+            [sys.executable, "-c", WORKER, *given], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+        for _ in range(4)
+    ]
     for worker in workers:
+        assert worker.stdout is not None
         assert worker.stdout.readline() == "ready\n"
+    at = time.monotonic() + 0.5
     for worker in workers:
-        worker.stdin.write("go\n")
+        assert worker.stdin is not None
+        worker.stdin.write(f"{at}\n")
         worker.stdin.flush()
     return workers
+
+
+def stop(worker: subprocess.Popen[str], path: Path) -> None:
+    """Stop it at a moment at which it does not write: a file stays locked as long as whoever locked it stands still."""
+    for _ in range(50):
+        worker.send_signal(signal.SIGSTOP)
+        time.sleep(0.05)
+        with closing(sqlite3.connect(path, timeout=1.0, isolation_level=None)) as probe:
+            try:
+                probe.execute("BEGIN IMMEDIATE")
+                probe.execute("ROLLBACK")
+            except sqlite3.OperationalError:
+                worker.send_signal(signal.SIGCONT)
+                time.sleep(0.1)
+            else:
+                return
+    pytest.fail("it writes all the time")
 
 
 def collect(workers: list[subprocess.Popen[str]]) -> list[list[tuple[int, int]]]:
@@ -68,8 +94,8 @@ def test_the_first_window_of_four_fresh_processes_is_used(tmp_path):
 def test_a_stopped_process_keeps_its_calls_in_flight_and_nobody_gets_their_slots(tmp_path):
     """L3: 10 at once whoever is stopped; it claims its calls again and goes on."""
     workers = start(tmp_path / "limits.db", "slots", 4, 0.1, 9.0)
-    time.sleep(3.0)
-    workers[0].send_signal(signal.SIGSTOP)
+    time.sleep(2.0)
+    stop(workers[0], tmp_path / "limits.db")
     stopped = time.monotonic_ns()
     time.sleep(4.0)
     workers[0].send_signal(signal.SIGCONT)

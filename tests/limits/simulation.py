@@ -14,7 +14,6 @@ from dataclasses import dataclass, field
 
 from headway.limits.headers import Remaining
 from headway.limits.learning import Rejections, learn
-
 from headway.limits.ticket import Ticket
 from tests.limits.world import Desk
 

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from headway.limits.limits import Bucket, Concurrency, Quota, Window
-from tests.limits.world import Desk, most_in_any, Network, SECOND, World
+from tests.limits.world import SECOND, Desk, Network, World, most_in_any
 
 
 def jittery(low: float, high: float):

@@ -6,7 +6,7 @@ import pytest
 
 from headway.errors import NeverGranted, UsageError
 from headway.limits.limits import Concurrency, Quota, Window
-from tests.limits.world import Desk, most_in_any, Network, SECOND, World
+from tests.limits.world import SECOND, Desk, Network, World, most_in_any
 
 
 def test_a_lane_is_served_in_order_even_if_a_small_cost_would_fit_sooner():

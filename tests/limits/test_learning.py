@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+from headway.limits.clock import WallClock
 from headway.limits.headers import remaining
 from headway.limits.learning import Rejections, learn
 from headway.limits.limits import Concurrency, Quota, Window
-from headway.limits.clock import WallClock
 from headway.limits.meters.quota import QuotaMeter
-from tests.limits.world import Asked, Desk, EPOCH, SECOND
+from tests.limits.world import EPOCH, SECOND, Asked, Desk
 
 
 def hubspot(window: tuple[int, int], daily: tuple[int, int] | None = None) -> dict[str, str]:

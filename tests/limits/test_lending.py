@@ -14,7 +14,7 @@ from headway.limits.sharing.fairness import max_min
 from headway.limits.sharing.places import Answer, Ask, Keeping
 from headway.limits.sharing.quota_client import LotHolder
 from tests.limits.keeper import Keeper
-from tests.limits.world import EPOCH, Desk, SECOND, most_in_any
+from tests.limits.world import EPOCH, SECOND, Desk, most_in_any
 
 TTL = 6 * SECOND
 
@@ -113,7 +113,7 @@ class Cluster:
         self.keeper.wipe(self.now)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=8, deadline=None)
 @given(
     seed=st.integers(0, 2**32), holders=st.integers(1, 4), trouble=st.sampled_from(["none", "kills", "wipes", "both"])
 )
@@ -132,7 +132,7 @@ def test_processes_together_never_exceed_the_window(seed, holders, trouble):
         assert len(cluster.stamps) > 0.7 * 1500 * 0.04 / 2 * 12
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(
     seed=st.integers(0, 2**32), holders=st.integers(1, 4), per=st.sampled_from([0.0, 2.0]),
     trouble=st.sets(st.sampled_from(["kills", "wipes", "stops", "lossy", "losing"])),
@@ -192,7 +192,7 @@ def test_whatever_is_said_places_are_neither_made_nor_lost(data):
             del seen[name]  # killed, and another takes its name
 
 
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=6, deadline=None)
 @given(seed=st.integers(0, 2**32), amount=st.integers(1, 5), holders=st.integers(2, 5))
 def test_fewer_places_than_processes_go_round(seed, amount, holders):
     cluster = Cluster(seed, holders, amount, per=1.0, spread=0.05)
@@ -292,7 +292,7 @@ def test_a_claim_is_a_fact_even_as_a_debt():
     assert keeper.places("k", keeping, Ask("c", want=10), 23 * SECOND).places == 2
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(seed=st.integers(0, 2**32), amount=st.sampled_from([30, 500]))
 def test_a_quota_lent_in_lots_ends_below_by_at_most_a_lot_per_kill(seed, amount):
     rng = random.Random(seed)

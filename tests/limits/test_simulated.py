@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from headway.limits.limits import Adaptive, Window
-from tests.limits.world import Desk
 from tests.limits.simulation import Platform, Simulation
+from tests.limits.world import Desk
 
 MINUTES_25 = 1500.0
 

@@ -39,7 +39,7 @@ def test_every_limit_is_enforced_and_its_rejection_recognised(name, tier):
     profile = load(name)
     for entry in profile.tier(tier).limits:
         others = {each.name: 1_000 for each in profile.tier(tier).limits}
-        mock = mock_of(name, tier=tier, amounts=others | {entry.name: 1})
+        mock = mock_of(name, tier=tier, amounts=others | {entry.name: 1}, seats=3)
         for method, path in (("POST", "/x"), *((m, p.replace("*", "x")) for r in profile.routes
                              for m in (r.methods or ("POST",)) for p in r.paths)):  # fmt: skip
             if entry.name in profile.route(path, method):
@@ -138,10 +138,13 @@ def test_shopify_buckets_drain_and_costs_come_with_the_query():
     mock.clock.advance(1)
     assert calls(mock, 3, path="/admin/x.json") == [200, 200, 429]
     graph = "/admin/api/2026-01/graphql.json"
-    assert mock.answer("POST", graph, "t", query="mock-cost=60").status == 200
-    assert mock.answer("POST", graph, "t", query="mock-cost=60").status == 429
+    assert mock.answer("POST", graph, "t", query="mock-cost=1960").body["extensions"]["cost"]["actualQueryCost"] == 1960
+    reply = mock.answer("POST", graph, "t", query="mock-cost=60")
+    assert reply.status == 200
+    assert reply.body["errors"][0]["extensions"]["code"] == "THROTTLED"
+    assert reply.body["extensions"]["cost"]["throttleStatus"]["currentlyAvailable"] == 40
     mock.clock.advance(0.2)
-    assert mock.answer("POST", graph, "t", query="mock-cost=60").status == 200
+    assert "errors" not in mock.answer("POST", graph, "t", query="mock-cost=60").body
 
 
 def test_attios_retry_after_is_a_date_that_suffices():

@@ -13,8 +13,9 @@ import pytest
 from headway.errors import UsageError
 from headway.limits.limits import Bucket, Concurrency, Quota, Window
 from headway.platforms import catalog_reader
+from headway.platforms.asking import Request, endpoint_of, place_of
 from headway.platforms.catalog_reader import _built_in, load
-from headway.platforms.catalog_schema import check
+from headway.platforms.catalog_reader import parse as check
 from headway.platforms.recognition import rejection_of
 
 BUILT_IN = sorted(_built_in())
@@ -109,8 +110,9 @@ def test_the_examples_of_rejections_are_recognised(name):
     profile = load(name)
     for rule in profile.rejection.rules:
         if rule.example:
-            for status in rule.statuses:
-                assert rejection_of(profile, status, {}, rule.example.encode()) == rule.limit
+            for status in rule.statuses or (400, 403, 429, 503):
+                expected = rule.limit if rule.refuses else None
+                assert rejection_of(profile, status, {}, rule.example.encode()) == expected
     for status in profile.rejection.statuses:
         assert rejection_of(profile, status, {}, b"") is not None
     for body in (b"", b"{}", b"[]", b'{"ok": true}', b"null", b"1", b"\xff\xfe", b"[" * 60_000):
@@ -199,17 +201,40 @@ def test_costs_count_only_against_limits_of_their_unit():
 
 
 def test_whose_count_a_limit_is():
-    daily = load("ga4").tier(None).limits[1]
-    assert daily.counted_for("POST", "/v1beta/properties/12:runReport?x=1") == "v1beta/properties/12"
-    assert load("airtable").tier(None).limits[0].counted_for("GET", "/v0/appA/Contacts/rec1") == "v0/appA"
-    assert load("klaviyo").tier(None).limits[0].counted_for("get", "/api/lists") == "GET /api/lists"
-    assert load("hubspot").tier(None).limits[0].counted_for("GET", "/x") == ""
+    def place(platform: str, limit: int, method: str, path: str, body: bytes = b"") -> str:
+        return place_of(load(platform).tier(None).limits[limit], Request(method, path, body))
+
+    assert place("ga4", 1, "POST", "/v1beta/properties/12:runReport?x=1") == "properties/12"
+    assert place("ga4", 1, "POST", "/v1alpha/properties/12:runFunnelReport") == "properties/12"
+    assert place("airtable", 0, "GET", "/v0/appA/Contacts/rec1") == "v0/appA"
+    assert place("klaviyo", 0, "get", "/api/lists/") == "GET /api/lists"
+    assert place("klaviyo", 0, "GET", "/api/lists/Y6nRLr/profiles") == "GET /api/lists/{}/profiles"
+    assert place("slack", 0, "GET", "/api/users.list?limit=5") == place("slack", 0, "POST", "/api/users.list")
+    assert place("slack", 1, "POST", "/api/chat.postMessage", b'{"channel": "C1", "text": "x"}') == "channel=C1"
+    assert place("slack", 1, "POST", "/api/chat.postMessage", b"text=x&channel=%23general") == "channel=#general"
+    assert place("slack", 1, "POST", "/api/chat.postMessage?channel=C2") == "channel=C2"
+    assert place("slack", 1, "POST", "/api/chat.postMessage") == "channel="
+    assert place("stripe", 1, "POST", "/v1/invoices/in_1MtHbELkdIwHu7ixl4OzzPMv/pay") == "POST /v1/invoices/{}/pay"
+    assert place("zendesk", 2, "PUT", "/api/v2/tickets/35436.json") == "tickets/35436"
+    assert place("hubspot", 0, "GET", "/x") == ""
 
 
-def test_hosts_tell_the_platform():
-    assert load("salesforce").serves("acme.my.salesforce.com")
-    assert not load("salesforce").serves("salesforce.com.evil.test")
-    assert load("hubspot").serves("API.hubapi.com")
+@pytest.mark.parametrize(
+    ("path", "operation"),
+    [
+        ("/v3/contacts/ada%40example.com", "/v3/contacts/{}"),
+        ("/v3/contacts/doubleOptinConfirmation", "/v3/contacts/doubleOptinConfirmation"),
+        ("/v1/billing_portal/sessions", "/v1/billing_portal/sessions"),
+        ("/api/files.getUploadURLExternal", "/api/files.getUploadURLExternal"),
+        ("/admin/api/2026-07/products/123.json", "/admin/api/2026-07/products/{}"),
+        ("/crm/v3/objects/0-1/5e1f", "/crm/v3/objects/{}/{}"),
+        ("/v1/coupons/SUMMER", "/v1/coupons/{}"),
+        ("/v1/customers/550e8400-e29b-41d4-a716-446655440000/", "/v1/customers/{}"),
+        ("/", "/{}"),
+    ],
+)
+def test_identifiers_are_no_part_of_an_endpoint(path, operation):
+    assert endpoint_of(path) == operation
 
 
 # -- a user's own
@@ -272,11 +297,11 @@ LIMIT = ("tiers", "default", "limits", 0)
         (("title",), None, r"title is missing"),
         (("hosts",), "api.acme.test", r"hosts must be a list"),
         (("hosts",), ["https://api"], r"hosts must be host names"),
-        (("default_tier",), "gold", r"default_tier 'gold' is no tier: there are default"),
+        (("default_tier",), "gold", r"default_tier 'gold' is not a tier: there are default"),
         (("tiers",), {}, r"tiers is empty"),
         (("platform",), "other", r"platform is 'other', but the file is named acme.toml"),
         (("header_dialect",), "sip", r"header_dialect must be one of 'none'"),
-        (("header_limit",), "windo", r"header_limit 'windo' is no limit of any tier: did you mean 'window'"),
+        (("header_limit",), "windo", r"header_limit 'windo' is not a limit of any tier: did you mean 'window'"),
         (("batch",), {"records": 0, "source": "x"}, r"batch is wrong: records must be a whole number"),
         (("tiers", "default", "source"), None, r"tiers.default.source is missing"),
         (("tiers", "default", "source"), " ", r"tiers.default.source must be a text"),
@@ -305,7 +330,7 @@ LIMIT = ("tiers", "default", "limits", 0)
         (
             ("routes", 0, "limits"),
             ["dayly"],
-            r"routes\[1\].limits 'dayly' is no limit of any tier: did you mean 'daily'",
+            r"routes\[1\].limits 'dayly' is not a limit of any tier: did you mean 'daily'",
         ),
         (("routes", 0, "methods"), ["SEND"], r"routes\[1\].methods must be one of 'GET'"),
         (("rejection",), None, r"rejection is missing"),
@@ -313,7 +338,7 @@ LIMIT = ("tiers", "default", "limits", 0)
         (("rejection", "rules", 0, "header"), None, r"rejection.rules\[1\] has no condition"),
         (("rejection", "rules", 1, "equals"), None, r"rejection.rules\[2\].path and `equals` belong together"),
         (("rejection", "rules", 1, "path"), "a..b", r"path must be a JSON path"),
-        (("rejection", "rules", 1, "limit"), "x", r"rejection.rules\[2\].limit 'x' is no limit"),
+        (("rejection", "rules", 1, "limit"), "x", r"rejection.rules\[2\].limit 'x' is not a limit"),
     ],
 )
 def test_what_is_wrong_is_told_by_file_and_key(path, value, said):

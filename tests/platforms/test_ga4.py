@@ -14,10 +14,12 @@ from headway.delivery.outcome import CredentialsRejected, Delivered, RateLimited
 from headway.delivery.records import Record, Reply
 from headway.errors import MappingError, PlatformError, UsageError
 from headway.mock.ga4.events import messages
+from headway.platforms.catalog_reader import load
 from headway.platforms.ga4.connector import EventsConnector
 from headway.platforms.ga4.replies import meaning
-from headway.platforms.ga4.reports import ReportRequest, pages_of, quota_left, tokens_of
+from headway.platforms.ga4.reports import ReportRequest, pages_of
 from headway.platforms.ga4.rules import EventRules, micros_of
+from headway.platforms.usage import usage_of
 
 NOW = 1_795_000_000.0
 CONNECTOR = EventsConnector("events", "insert", "")
@@ -145,8 +147,10 @@ def test_no_reply_breaks_anything(status, body):
     reply = Reply(status, {}, body)
     assert len(CONNECTOR.verdict([record(1)], reply).outcomes) == 1
     assert CONNECTOR.validated([record(1)], reply) is not None
-    assert isinstance(tokens_of(reply), dict)
-    assert isinstance(list(quota_left(reply, {"tokens-day": 5})), list)
+    ga4 = load("ga4")
+    told = usage_of(ga4, ga4.tier("standard").limits, "/v1beta/properties/1:runReport", {}, body, 0)
+    assert all(each.remaining >= 0 for each in told.left)
+    assert all(cost >= 1 for cost in told.cost.values())
     with contextlib.suppress(PlatformError):
         pages_of(reply, 1)
 
@@ -168,11 +172,16 @@ def test_a_request_says_what_is_wrong_with_it():
 
 def test_tokens_are_summed_over_a_batch():
     quota = {"tokensPerDay": {"consumed": 4, "remaining": 90}, "tokensPerHour": {"consumed": 4, "remaining": 7}}
-    reply = Reply(200, {}, json.dumps({"reports": [{"propertyQuota": quota}, {"propertyQuota": quota}]}).encode())
-    assert tokens_of(reply) == {"tokens-day": 8, "tokens-hour": 8}
-    assert {each.name: each.remaining for each in quota_left(reply, {"tokens-day": 100, "tokens-hour": 50})} == {
-        "tokens-day": 90, "tokens-hour": 7,
-    }  # fmt: skip
+    ga4 = load("ga4")
+    path, entries = "/v1beta/properties/1:batchRunReports", ga4.tier("standard").limits
+    short = json.dumps({"reports": [{"propertyQuota": quota}, {"propertyQuota": quota}]}).encode()
+    long = json.dumps(
+        {"reports": [{"rows": ["x" * 99_999], "propertyQuota": quota}, {"propertyQuota": quota}]}
+    ).encode()
+    for body in (short, long):
+        told = usage_of(ga4, entries, path, {}, body, 0)
+        assert told.cost == {"tokens-day": 8, "tokens-hour": 8}
+        assert {each.name: each.remaining for each in told.left} == {"tokens-day": 90, "tokens-hour": 7}
 
 
 def test_reports_need_a_property(tmp_path):

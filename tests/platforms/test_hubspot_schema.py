@@ -127,7 +127,10 @@ def test_an_account_says_who_it_is():
 
 def test_the_catalogue_has_every_tier_and_routes_a_search_to_its_own_limit():
     profile = catalog_reader.load("hubspot")
-    assert set(profile.tiers) == {"default", "starter", "professional", "enterprise", "increase"}
+    assert set(profile.tiers) == {
+        "default", "starter", "professional", "enterprise", "oauth",
+        "increase", "increase-2", "starter-increase", "starter-increase-2", "enterprise-increase", "enterprise-increase-2",
+    }  # fmt: skip
     limits = {limit.name: limit for limit in profile.tier(None).limits_for("US/Eastern")}
     assert (limits["window"].amount, limits["window"].per) == (100, 10)
     assert (limits["daily"].amount, limits["daily"].resets) == (40_000, "00:00 US/Eastern")

@@ -1,7 +1,5 @@
 """A plan's duration comes from the gate in virtual time."""
 
-import time
-
 import pytest
 
 from headway.limits.limits import Bucket, Concurrency, Quota, Window
@@ -49,11 +47,9 @@ def test_a_quota_that_does_not_suffice_waits_for_its_reset():
     assert used.binding_limit == "daily"
 
 
-def test_a_day_of_forty_thousand_calls_takes_less_than_two_seconds_of_ours():
-    began = time.process_time()
+def test_a_day_of_forty_thousand_calls_takes_four_hundred_windows():
     found = seconds(40_000, WINDOW, Quota(40_000, resets="00:00 US/Eastern", name="daily"))
     assert 3990 < found.seconds < 4060
-    assert time.process_time() - began < 2
 
 
 class _Connector(OneCall):

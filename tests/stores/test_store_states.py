@@ -1,6 +1,7 @@
 """Any interleaving of what may happen to a store, against a model that knows every record's fate."""
 
 from contextlib import suppress
+from itertools import count
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -28,6 +29,7 @@ FATES = st.lists(st.sampled_from(["done", "dead", "retry", "later", "split"]), m
 
 class StoreMachine(RuleBasedStateMachine):
     claims = Bundle("claims")
+    numbers = count()  # of the machines: an address in memory comes again once a machine is gone, a number does not
 
     def __init__(self):
         super().__init__()
@@ -35,7 +37,9 @@ class StoreMachine(RuleBasedStateMachine):
 
     @initialize(policy=st.sampled_from(["last", "first"]), repeatable=st.booleans())
     def begin(self, policy, repeatable):
-        self.world = SqliteWorld(self.directory / f"{id(self)}.db")
+        file = self.directory / f"{next(self.numbers)}.db"
+        assert not file.exists(), "every run begins with a store of its own"
+        self.world = SqliteWorld(file)
         self.policy, self.repeatable = policy, repeatable
         self.pids = {number: number for number in (1, 2, 3)}  # a process that dies comes back under another number
         self.stores = {number: self.world.open(number) for number in self.pids}

@@ -13,6 +13,8 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from fnmatch import fnmatchcase
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Literal, Self
@@ -29,16 +31,20 @@ from headway.accounts.logins import Measurement
 from headway.accounts.places import default_state
 from headway.accounts.registry import Identifier, Platform, address, authorization, identifier
 from headway.accounts.registry import platform as platform_named
+from headway.accounts.scopes import Scopes
 from headway.accounts.tokens import Tokens
+from headway.adapters.attempts import Asked, Heard
 from headway.adapters.doors import Doors
 from headway.errors import HeadwayError, UsageError
 from headway.events import Event, Note, Observer
 from headway.limiter.limiter import Limiter
 from headway.limits.limits import Adaptive, Limit
+from headway.limits.ticket import Cost
 from headway.platforms import catalog_reader
+from headway.platforms.asking import Request
 from headway.platforms.connector import Connector, Identity
 from headway.platforms.ga4.reports import ReportRequest, ReportTable
-from headway.platforms.recognition import body_tells, rejection_of
+from headway.platforms.profile import LimitEntry
 
 if TYPE_CHECKING:
     from headway.accounts.reporting import Reporter
@@ -76,7 +82,7 @@ class Account(Doors):
     ) -> None:
         self.platform = config.platform
         self.profile = catalog_reader.load(config.platform)
-        self.tier = self.profile.tier(config.tier or None)
+        self.tier = self.profile.seated(config.tier or None, seats)
         self.config = config
         given = (
             config.base_url or credentials.base_url or address(config.platform, credentials) or self.profile.base_url
@@ -99,6 +105,12 @@ class Account(Doors):
         self._reporting: Reporter | None = None
         self.cache = ".headway/records.db"
         self._observers: list[Observer] = []
+        self._scopes = Scopes(
+            self.profile,
+            lambda: self.tier,
+            made=lambda entry, name: entry.limit(self.time_zone, self.seats, name),
+            key=self._place_key,
+        )
 
     def __repr__(self) -> str:
         return f"<Account {self.name} at {self.base_url}, tier {self.tier.name}>"
@@ -145,7 +157,7 @@ class Account(Doors):
         """The account's limits, shared with every process of this machine; made when first asked for."""
         with self._lock:
             if self._limiter is None:
-                entries = self.tier.limits
+                entries = [entry for entry in self.tier.limits if self._stands(entry)]
                 searched = [_UNPUBLISHED] if self.tier.without_limits == "unpublished" else []
                 searched += [_BESIDE] if self.tier.rate_unpublished else []
                 self._limiter = Limiter(
@@ -180,8 +192,13 @@ class Account(Doors):
                 return
             self.identity = identity
             limiter = self._limiter
+            standing = {entry.name for entry in self.tier.limits if self._stands(entry)}
         if limiter is not None:
-            moving = [entry for entry in self.tier.limits if entry.scope != "credential"]
+            there = frozenset(limiter.limits)
+            for entry in self.tier.limits:
+                if entry.name in standing and entry.name not in there:
+                    limiter.add(entry.limit(self.time_zone, self.seats), self._key(entry.scope, entry.name))
+            moving = [entry for entry in self.tier.limits if entry.scope != "credential" and entry.name in there]
             limiter.rekey(
                 [entry.limit(self.time_zone, self.seats) for entry in moving],
                 {entry.name: self._key(entry.scope, entry.name) for entry in moving},
@@ -225,10 +242,6 @@ class Account(Doors):
                 self._reporting = Reporter(self, self.cache)
             return self._reporting
 
-    def route(self, path: str) -> frozenset[str]:
-        """The limits that a call to this path counts against, as far as they are known already."""
-        return self.limits_for("POST", "", path)
-
     # -- what adapters ask
 
     def _admission(self) -> Account:
@@ -267,34 +280,31 @@ class Account(Doors):
                 "the limits of the account are counted for this credential alone"
             ))  # fmt: skip
 
-    def limits_for(self, method: str, host: str, path: str) -> frozenset[str]:
-        """The names of the limits that this call counts against."""
-        del host
-        return self.counting(self.profile.route(path, method))
+    def ask(self, method: str, path: str, body: bytes = b"", cost: Cost | None = None) -> Asked:
+        """What a call asks of the limits: those that it counts against, and what it costs of them."""
+        whose = "" if self.identity is None else self.identity.account_id
+        return self._scopes.ask(self.limiter, Request(method, path, body), whose=whose, cost=cost)
 
     def counting(self, names: frozenset[str]) -> frozenset[str]:
         """Of the account's limits those of these names, and whatever the tier knows nothing of.
 
         That is what is searched for, and what the platform's replies named: it counts every call.
         """
-        listed = frozenset(entry.name for entry in self.tier.limits)
-        return frozenset(name for name in self.limiter.limits if name in names or name not in listed)
+        known = frozenset(self.limiter.limits)
+        return (known & names) | self._scopes.beside(known)
 
-    def body_tells(self, status: int) -> bool:
-        """Whether only the body can say if a reply of this status refused the call for its rate."""
-        return body_tells(self.profile, status)
+    def body_tells(self, status: int, path: str = "") -> bool:
+        """Whether the body of a reply of this status to that call says anything of limits."""
+        return self._scopes.body_tells(status, path)
 
-    def refusal(self, status: int, headers: Mapping[str, str], body: bytes) -> str | None:
-        """The limit that refused a call ('' where unknown); None if it was not refused for its rate."""
-        limit = rejection_of(self.profile, status, headers, body)
-        return "" if limit is not None and limit not in self.limiter.limits else limit
-
-    def lockout(self, limit: str) -> float | None:
-        """Seconds for which the platform shuts us out after this limit refused, whatever the reply says."""
-        found = [entry.lockout for entry in self.tier.limits if entry.lockout and limit in {"", entry.name}]
-        if self.reset_unknown(limit):
-            found.append(_HOUR - time.time() % _HOUR)  # it is midnight somewhere at every full hour
-        return max(found, default=None)
+    def tell(self, asked: Asked, status: int, headers: Mapping[str, str], body: bytes) -> Heard:
+        """What a reply says of the limits that its call asked for."""
+        heard = self._scopes.tell(asked, status, headers, body, time.time_ns())
+        refusal = heard.refusal
+        if refusal is not None and refusal.wait is None and self.reset_unknown(refusal.limit):
+            # It is midnight somewhere at every full hour.
+            heard = replace(heard, refusal=replace(refusal, reset=_HOUR - time.time() % _HOUR))
+        return heard
 
     def reset_unknown(self, limit: str) -> bool:
         """Whether this limit begins anew at the account's midnight, and nobody has told yet when that is."""
@@ -329,6 +339,19 @@ class Account(Doors):
     def _tell(self, event: Event) -> None:
         for observer in tuple(self._observers):
             observer(event)
+
+    def _stands(self, entry: LimitEntry) -> bool:
+        """Whether a limit is there from the start: one of many places only if its resource is the account itself."""
+        return not entry.spread or (bool(entry.resource) and self._is(entry.resource))
+
+    def _is(self, pattern: str) -> bool:
+        return self.identity is not None and fnmatchcase(self.identity.account_id, pattern)
+
+    def _place_key(self, entry: LimitEntry, place: str, name: str) -> str:
+        """A resource in the path is the same whoever asks; an endpoint, or a channel, is one of the account's."""
+        if entry.scope == "resource" and not entry.parameter:
+            return f"{self.platform}|{_host(self.base_url)}|account:{place}|{entry.name}"
+        return self._key(entry.scope, name)
 
     def _key(self, scope: str, limit: str) -> str:
         who = f"credential:{self.credential}"

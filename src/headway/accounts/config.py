@@ -60,6 +60,7 @@ class AccountConfig:
     token_command: str | tuple[str, ...] | None = None
     where: str = ""
     settings: Mapping[str, str] = field(default_factory=dict)
+    seats: int = 0
 
 
 def parse_destination(text: str) -> Address:
@@ -135,6 +136,9 @@ def _checked(platform: str, name: str, table: object, path: Path) -> AccountConf
     reserve = table.get("reserve", 0)
     if isinstance(reserve, bool) or not isinstance(reserve, int) or reserve < 0:
         raise UsageError(f"{where}: reserve must be a whole number of calls, not {reserve!r}")
+    seats = table.get("seats", 0)
+    if isinstance(seats, bool) or not isinstance(seats, int) or seats < 0:
+        raise UsageError(f"{where}: seats must be a whole number of licensed users, not {seats!r}")
     file = _text(table, "token_file", where)
     return AccountConfig(
         platform,
@@ -149,6 +153,7 @@ def _checked(platform: str, name: str, table: object, path: Path) -> AccountConf
         token_command=_command(table, where),
         where=where,
         settings=_settings(table, where, path),
+        seats=seats,
     )
 
 
@@ -163,7 +168,7 @@ def _settings(table: Mapping[str, object], where: str, path: Path) -> Mapping[st
 
 
 def _check_names(table: Mapping[str, object], where: str) -> None:
-    known = ("platform", "tier", "share", "reserve", "time_zone", "base_url", *_WAYS, *_SETTINGS)
+    known = ("platform", "tier", "seats", "share", "reserve", "time_zone", "base_url", *_WAYS, *_SETTINGS)
     for key in table:
         if key in {"token", "api_key", "password", "secret", *_SECRETS}:
             raise UsageError(f"{where}: keep credentials out of this file: use token_env, token_file or token_command")

@@ -30,9 +30,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from headway.adapters.attempts import taught
 from headway.delivery.records import Call, Reply
 from headway.errors import HeadwayError
-from headway.limits.headers import retry_after
+from headway.limits.ticket import chosen
 from headway.platforms.connector import Identity
 from headway.urls import open_url
 
@@ -163,15 +164,12 @@ def _ask(account: Account) -> Identity:
     call = account.identifier.call()
     limiter = account.limiter
     for _ in range(2):
-        limits = account.limits_for(call.method, "", call.path)
-        with limiter.permit(priority="interactive", timeout=60.0, limits=limits) as permit:
+        asked = account.ask(call.method, call.path)
+        with limiter.permit(asked.cost, priority="interactive", timeout=60.0, limits=chosen(asked.limits)) as permit:
             reply = _send(call, account.base_url + call.path, account.headers)
-            permit.observe(reply.status, reply.headers)
-            limit = account.refusal(reply.status, reply.headers, reply.body)
-            if limit is None:
+            heard = account.tell(asked, reply.status, reply.headers, reply.body)
+            if taught(permit, reply.status, reply.headers, heard) is None:
                 break
-            said = retry_after(reply.headers, time.time_ns())
-            permit.rejected(limit, account.lockout(limit) if said is None else said)
     return account.identifier.read(reply)
 
 
@@ -197,4 +195,10 @@ def _send(call: Call, url: str, headers: Mapping[str, str]) -> Reply:
     except urllib.error.HTTPError as error:
         with error:
             status, fields, body = error.code, error.headers, error.read(1 << 20)
-    return Reply(status, {name.lower(): value for name, value in fields.items()}, body, time.perf_counter() - started)
+    return Reply(
+        status,
+        {name.lower(): value for name, value in fields.items()},
+        body,
+        time.perf_counter() - started,
+        time.time_ns(),
+    )

@@ -12,8 +12,9 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from types import TracebackType
 from typing import Protocol, Self
 
@@ -22,6 +23,7 @@ from headway.accounts.account import Account
 from headway.accounts.identity import recall, remember
 from headway.accounts.logins import Login, Token
 from headway.accounts.waiting import PermitQueue
+from headway.adapters.attempts import Asked, taught
 from headway.clock import SystemClock
 from headway.delivery.outcome import CredentialsRejected, RateLimited, Transient
 from headway.delivery.records import Call, Reply
@@ -30,9 +32,9 @@ from headway.errors import CredentialsError, PermitTimeout, PlatformError, Trans
 from headway.events import CallFailed, CallFinished, CallStarted, Event, Note, Observer
 from headway.limiter.limiter import Limiter
 from headway.limiter.permit import Permit
-from headway.limits.headers import Remaining, retry_after
+from headway.limits.headers import Refusal, Remaining
 from headway.limits.status import LimitStatus
-from headway.limits.ticket import Cost
+from headway.limits.ticket import Cost, chosen
 from headway.transport import Transport
 
 __all__ = ["Cache", "OpenAccount"]
@@ -150,7 +152,7 @@ class OpenAccount:
 
     async def look(self, names: frozenset[str]) -> tuple[LimitStatus, ...]:
         """How the limits stand, with what other processes did: one permit is asked for and given back unused."""
-        permit = await asyncio.to_thread(self.limiter.try_acquire, limits=names)
+        permit = await asyncio.to_thread(self.limiter.try_acquire, limits=chosen(names))
         if permit is not None:
             permit.cancel()
         return self.limiter.snapshot()
@@ -204,21 +206,21 @@ class OpenAccount:
         name: str,
         left: Left | None = None,
         *,
-        actual: Callable[[Reply], Mapping[str, int]] | None = None,
         policy: RetryPolicy = _POLICY,
     ) -> Reply:
         """Send a call that carries no records, again if it may pass; returns the last reply, whatever it says.
 
-        `left`: what its reply says is left of the limits; `actual`: what the call cost of them. Raises PermitTimeout if
-        a quota is used up or a pause longer than an hour, TransportError without a reply, CredentialsError where a
-        token cannot be renewed.
+        `left`: what its reply says is left of the limits beside what the catalogue's entry reads in it. Raises
+        PermitTimeout if a quota is used up or a pause longer than an hour, TransportError without a reply,
+        CredentialsError where a token cannot be renewed.
         """
         attempt = refusals = 0
         began = time.monotonic()
         while True:
             attempt += 1
-            limits = self.limits_for(call)
-            permit = await self._permit(limits, call.cost, time.monotonic() - began)
+            asked = self.asked(call)
+            limits = asked.limits or frozenset()
+            permit = await self._permit(limits, asked.cost, time.monotonic() - began)
             used = self.generation
             try:
                 reply = await self.send(call, permit, name=name)
@@ -229,12 +231,14 @@ class OpenAccount:
                 await asyncio.sleep(decision.when)
                 continue
             meaning = self.account.api.meaning(reply)
+            heard = self.account.tell(asked, reply.status, reply.headers, reply.body)
             wait = None
             if isinstance(meaning, RateLimited):
                 self.rate_limited += 1
-                said = retry_after(reply.headers, time.time_ns())
-                refusing = meaning.limit if meaning.limit in limits else ""
-                permit.rejected(refusing, self.account.lockout(refusing) if said is None else said)
+                refusal = heard.refusal or Refusal(
+                    meaning.limit if meaning.limit in limits else "", meaning.retry_after
+                )
+                permit.rejected(refusal.limit, refusal.wait)
                 attempt -= 1
                 wait = 0.0
                 refusals += not limits
@@ -244,7 +248,7 @@ class OpenAccount:
                 raise PermitTimeout(f"{self.name}: the platform refuses calls ({name}): {meaning.message}", None, "")
             if left is not None and reply.status == 200:
                 permit.learn(left(reply))
-            permit.settle(None if actual is None else actual(reply) or None)
+            permit.settle(heard.cost)
             if isinstance(meaning, CredentialsRejected) and reply.status == 401 and await self.renew(used):
                 wait = 0.0
             if isinstance(meaning, Transient):
@@ -275,11 +279,16 @@ class OpenAccount:
 
     def limits_for(self, call: Call) -> frozenset[str]:
         """The names of the limits that a call counts against; none for an address elsewhere."""
+        return self.asked(call).limits or frozenset()
+
+    def asked(self, call: Call) -> Asked:
+        """What a call asks of the account's limits, and what it costs of them."""
         if call.url:
-            return frozenset()
+            return Asked(frozenset())
         if call.limits is not None:
-            return self.account.counting(call.limits)
-        return self.account.limits_for(call.method, "", call.path)
+            limits = self.account.counting(call.limits)
+            return Asked(limits, call.cost, {name: name for name in limits}, call.path)
+        return self.account.ask(call.method, call.path, call.body or b"", None if call.cost == 1 else call.cost)
 
     async def send(self, call: Call, permit: Permit, records: int = 0, name: str = "") -> Reply:
         """Send one call under its permit, which observes the reply; the caller settles it.
@@ -307,7 +316,8 @@ class OpenAccount:
         except BaseException:
             permit.lose()
             raise
-        permit.observe(reply.status, reply.headers)
+        heard = self.account.tell(self.asked(call), reply.status, reply.headers, reply.body)
+        taught(permit, reply.status, reply.headers, replace(heard, refusal=None))  # refusals are the caller's
         if reply.status != 401 and generation == self.account.tokens.generation:
             self.account.tokens.accepted()
         self.seconds = reply.seconds

@@ -34,7 +34,7 @@ def account(
     pacing: str | None = None,
     timeout: float = 30.0,
     identity: str | None = None,
-    seats: int = 0,
+    seats: int | None = None,
     property: str | None = None,  # noqa: A002  # Google's own word
     store: str | Path | None = None,
     fresh: bool = False,
@@ -52,13 +52,14 @@ def account(
     new. Raises UsageError, also for missing credentials.
     """
     platform = platform.lower()
-    if isinstance(seats, bool) or seats < 0:
+    if seats is not None and (isinstance(seats, bool) or not isinstance(seats, int) or seats < 0):
         raise UsageError(f"seats must be a whole number of licensed users, not {seats!r}")
     profile = catalog_reader.load(platform)
     config = read_account(platform, name) if name and token is None else AccountConfig(platform, name)
     config = configured(config, tier=tier, share=share, reserve=reserve, base_url=base_url, time_zone=time_zone)
     _checked_zone(config)
-    profile.tier(config.tier or None)
+    seats = config.seats if seats is None else seats
+    profile.seated(config.tier or None, seats)
     made = Account(
         config,
         _credentials(config, profile, token, login, reports=property is not None),
@@ -115,7 +116,7 @@ def configured(
         time_zone=time_zone or config.time_zone,
         base_url=base_url or config.base_url,
         token_env=config.token_env, token_file=config.token_file, token_command=config.token_command,
-        where=config.where, settings=config.settings,
+        where=config.where, settings=config.settings, seats=config.seats,
     )  # fmt: skip
 
 

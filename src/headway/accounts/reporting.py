@@ -22,7 +22,6 @@ from headway.delivery.outcome import CredentialsRejected, Delivered, Outcome
 from headway.delivery.records import Reply
 from headway.delivery.retry import RetryPolicy
 from headway.errors import CredentialsError, PlatformError, UsageError
-from headway.limits.limits import Quota
 from headway.platforms.ga4.reports import (
     BATCH,
     PAGE,
@@ -30,8 +29,6 @@ from headway.platforms.ga4.reports import (
     ReportTable,
     calls_for,
     pages_of,
-    quota_left,
-    tokens_of,
 )
 from headway.stores.opening import open_store
 
@@ -41,7 +38,6 @@ if TYPE_CHECKING:
 __all__ = ["Reporter"]
 
 _PATIENT = RetryPolicy(base=5.0, cap=30.0, attempts=3)
-_ESTIMATE = 10
 
 
 class Reporter:
@@ -146,16 +142,7 @@ class Reporter:
         return whole
 
     async def _pages(self, link: OpenAccount, pages: Sequence[dict[str, object]]) -> list[ReportTable]:
-        tokens = {name: _ESTIMATE * len(pages) for name in link.limiter.limits if name.startswith("tokens-")}
-        amounts = {limit.name: limit.amount for limit in self._account.limits if isinstance(limit, Quota)}
-        call = calls_for(self._owner, pages, tokens or 1)
-        reply = await link.ask(
-            call,
-            "report",
-            lambda said: quota_left(said, amounts),
-            actual=tokens_of if tokens else None,
-            policy=_PATIENT,
-        )
+        reply = await link.ask(calls_for(self._owner, pages), "report", policy=_PATIENT)
         _refuse(reply, self._account.api.meaning(reply))
         return pages_of(reply, len(pages))
 

@@ -20,7 +20,7 @@ from headway.limiter.limiter import Limiter
 from headway.limiter.permit import Permit
 from headway.limits.limits import SECOND
 from headway.limits.status import LimitStatus
-from headway.limits.ticket import Cost
+from headway.limits.ticket import Cost, chosen
 
 __all__ = ["Obstacle", "Parked", "PermitQueue", "obstacle", "why", "worth_waiting"]
 
@@ -102,9 +102,7 @@ class PermitQueue:
         """A permit under these limits (None: all); why there is none; None when `stop` was set first."""
         if stop.done():
             return None
-        if names is not None and not names:
-            return await _uncounted(self._limiter, stop)
-        asked = asyncio.ensure_future(self._limiter.acquire_async(cost, priority=self._priority, limits=names))
+        asked = asyncio.ensure_future(self._limiter.acquire_async(cost, priority=self._priority, limits=chosen(names)))
         kept = False
         try:
             parked = await self._watch(asked, stop, names)
@@ -159,19 +157,6 @@ def _recovering(account: str, seconds: float) -> str:
         f"{account}: some calls of the last moments cannot be accounted for (the shared state is new, or a process "
         f"ended without giving its places back): all places are free in {seconds:.0f} s at the latest"
     )
-
-
-async def _uncounted(limiter: Limiter, stop: asyncio.Future[None]) -> Permit | None:
-    """A permit for a call that counts against none of the account's limits (an address elsewhere, say).
-
-    It waits only while the whole account is paused.
-    """
-    permit = Permit(limiter, ())
-    while not limiter._admit(permit):
-        await asyncio.wait((stop,), timeout=_LOOK)
-        if stop.done():
-            return None
-    return permit
 
 
 async def _withdraw(asked: asyncio.Future[Permit]) -> None:

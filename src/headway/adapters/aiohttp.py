@@ -30,7 +30,7 @@ def middleware(
         number = 0
         while True:
             number += 1
-            attempt = await begin_async(conduct.admission, request.method, request.url.host or "", request.url.path)
+            attempt = await begin_async(conduct.admission, request.method, request.url.raw_path_qs, _body(request))
             try:
                 response = await _send(request, handler, attempt)
             except Exception:
@@ -54,10 +54,16 @@ def _repeatable(request: aiohttp.ClientRequest) -> bool:
     return isinstance(body, bytes | aiohttp.BytesPayload | aiohttp.StringPayload) or not body
 
 
+def _body(request: aiohttp.ClientRequest) -> object:
+    """The body where it is there already."""
+    body: Any = request.body
+    return getattr(body, "_value", b"") if isinstance(body, aiohttp.BytesPayload) else body
+
+
 async def _send(request: aiohttp.ClientRequest, handler: Handler, attempt: Attempt) -> aiohttp.ClientResponse:
     try:
         response = await handler(request)
-        body = await response.read() if attempt.body_tells(response.status) else b""
+        body = await response.read() if attempt.body_tells(response.status, response.headers) else b""
     except BaseException as error:
         attempt.failed(error, sent=not isinstance(error, _NOT_SENT))
         raise

@@ -14,30 +14,72 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from headway.delivery.retry import GiveUp, RetryPolicy
 from headway.errors import UsageError
 from headway.limiter.limiter import Limiter
 from headway.limiter.permit import Permit, lost_without_reply
-from headway.limits.ticket import PRIORITIES
-from headway.limits.headers import retry_after
+from headway.limits.headers import Refusal, Remaining, remaining, retry_after
+from headway.limits.ticket import PRIORITIES, Cost, chosen
 
 __all__ = [
     "Admission",
+    "Asked",
     "Attempt",
     "CallOptions",
     "Conduct",
+    "Heard",
     "Only",
     "admission",
     "begin",
     "begin_async",
     "call_options",
+    "taught",
 ]
 
 IDEMPOTENT = frozenset({"GET", "HEAD", "OPTIONS", "PUT", "DELETE", "TRACE"})  # RFC 9110, section 9.2.2
 _PASSING = frozenset({500, 502, 503, 504})
+_READABLE = ("json", "text", "html", "xml")
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What a call asks for: the names of its limits (None: all of them) and what it costs, by name where they differ.
+
+    `names`: the limiter's name by the catalogue's, where a limit is one of several of its kind; `path` and `shape`:
+    which call it was.
+    """
+
+    limits: frozenset[str] | None = None
+    cost: Cost = 1
+    names: Mapping[str, str] = field(default_factory=dict)
+    path: str = ""
+    shape: str = ""
+
+    def named(self, refusal: Refusal) -> Refusal:
+        """The same refusal by the limiter's names; "" for a limit that this call did not ask for."""
+        if self.limits is None:
+            return refusal
+        limit = self.names.get(refusal.limit, refusal.limit)
+        if limit not in self.limits:
+            limit = next(iter(self.limits)) if len(self.limits) == 1 else ""
+        return replace(refusal, limit=limit)
+
+    def word(self, said: Remaining) -> Remaining:
+        """The same word by the limiter's names."""
+        name = self.names.get(said.name, said.name)
+        return said if name == said.name else replace(said, name=name)
+
+
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """What a reply says of limits: that it refused the call, what is `left`, what the call `cost` where it tells."""
+
+    refusal: Refusal | None = None
+    left: tuple[Remaining, ...] | None = ()
+    cost: Mapping[str, int] | None = None
 
 
 class Admission(Protocol):
@@ -47,17 +89,14 @@ class Admission(Protocol):
     def limiter(self) -> Limiter:
         """Where permits are taken."""
 
-    def limits_for(self, method: str, host: str, path: str) -> frozenset[str] | None:
-        """The names of the limits that apply; None for all."""
+    def ask(self, method: str, path: str, body: bytes = b"", cost: Cost | None = None) -> Asked:
+        """What a call asks for; `path` with its query, `body` as far as it is known, `cost` as the caller says it."""
 
-    def body_tells(self, status: int) -> bool:
-        """Whether only the body can say if a reply of this status refused the call for its rate."""
+    def body_tells(self, status: int, path: str = "") -> bool:
+        """Whether the body of a reply of this status to that call says anything of limits."""
 
-    def refusal(self, status: int, headers: Mapping[str, str], body: bytes) -> str | None:
-        """The limit that refused the call ('' where unknown); None if it was not refused for its rate."""
-
-    def lockout(self, limit: str) -> float | None:
-        """Seconds for which a refusal by this limit shuts us out where the reply does not say; None if unknown."""
+    def tell(self, asked: Asked, status: int, headers: Mapping[str, str], body: bytes) -> Heard:
+        """What a reply says of the limits; header names in lower case."""
 
     def prepare(self) -> None:
         """Find out what must be known before the first call; may wait for the network."""
@@ -75,41 +114,59 @@ class Only:
     def __init__(self, limiter: Limiter) -> None:
         self.limiter = limiter
 
-    def limits_for(self, method: str, host: str, path: str) -> frozenset[str] | None:
-        del method, host, path
-        return None
+    def ask(self, method: str, path: str, body: bytes = b"", cost: Cost | None = None) -> Asked:
+        del method, path, body
+        return Asked(cost=1 if cost is None else cost)
 
-    def body_tells(self, status: int) -> bool:
-        del status
+    def body_tells(self, status: int, path: str = "") -> bool:
+        del status, path
         return False
 
-    def refusal(self, status: int, headers: Mapping[str, str], body: bytes) -> str | None:
-        del headers, body
-        return "" if status == 429 else None
-
-    def lockout(self, limit: str) -> float | None:
-        del limit
-        return None
+    def tell(self, asked: Asked, status: int, headers: Mapping[str, str], body: bytes) -> Heard:
+        del asked, body
+        if status != 429:
+            return Heard(left=None)
+        wall = time.time_ns()
+        spent = (each.reset for each in remaining(headers, wall) if not each.remaining and each.reset is not None)
+        return Heard(Refusal("", retry_after(headers, wall), max(spent, default=None)), None)
 
     def prepare(self) -> None:
         """Nothing to find out."""
+
+
+def taught(permit: Permit, status: int, headers: Mapping[str, str], heard: Heard) -> float | None:
+    """Take up what a reply says of limits, before its permit is settled; seconds of the pause if it refused the call.
+
+    The one place where a refusal reaches a permit, whatever door the call went through.
+    """
+    if heard.left is None:  # a limiter by itself reads the usual header fields
+        permit.observe(status, headers)
+    else:
+        permit.observe(status, {name: headers[name] for name in ("date", "retry-after") if name in headers})
+        permit.learn([each for each in heard.left if each.kind != "percent"])
+    if heard.refusal is None:
+        return None
+    return permit.rejected(heard.refusal.limit, heard.refusal.wait)
 
 
 def admission(what: Limiter | Admission) -> Admission:
     """What an adapter works with, of a limiter or an account; raises UsageError for anything else."""
     if isinstance(what, Limiter):
         return Only(what)
-    if not hasattr(what, "limits_for"):
+    if not hasattr(what, "ask"):
         raise UsageError(f"an adapter needs a Limiter or an account, not {type(what).__name__}")
     return what
 
 
 @dataclass(frozen=True, slots=True)
 class CallOptions:
-    """How the calls of a block are to be asked for: `priority`, `cost` in the limits' units, `timeout` in seconds."""
+    """How the calls of a block are to be asked for: `priority`, `cost` in the limits' units, `timeout` in seconds.
+
+    Without a `cost` a call costs what the platform's entry in the catalogue says.
+    """
 
     priority: str = "bulk"
-    cost: int = 1
+    cost: int | None = None
     timeout: float | None = None
 
 
@@ -172,35 +229,37 @@ class Conduct:
 class Attempt:
     """One call on the wire, from its permit to the end of its reply."""
 
-    __slots__ = ("_admission", "_permit", "method", "refused", "replied_at_all", "retry_after")
+    __slots__ = ("_admission", "_asked", "_cost", "_permit", "method", "refused", "replied_at_all", "retry_after")
 
-    def __init__(self, whose: Admission, permit: Permit, method: str) -> None:
+    def __init__(self, whose: Admission, asked: Asked, permit: Permit, method: str) -> None:
         self._admission = whose
+        self._asked = asked
         self._permit = permit
+        self._cost: Mapping[str, int] | None = None
         self.method = method
         self.refused = False
         self.replied_at_all = False
         self.retry_after: float | None = None
 
-    def body_tells(self, status: int) -> bool:
-        """Whether `replied` needs the body."""
-        return self._admission.body_tells(status)
+    def body_tells(self, status: int, headers: Mapping[str, str] | None = None) -> bool:
+        """Whether `replied` needs the body; `headers`: of the reply, for one that is no text is never looked into."""
+        kind = next((value for name, value in (headers or {}).items() if name.lower() == "content-type"), "").lower()
+        if status < 300 and kind and not any(word in kind for word in _READABLE):
+            return False
+        return self._admission.body_tells(status, self._asked.path)
 
     def replied(self, status: int, headers: Mapping[str, str], body: bytes = b"") -> None:
         """The reply's head is there, and its body where `body_tells`: learn from it, pause if it refused the call."""
         self.replied_at_all = True
         lowered = {name.lower(): value for name, value in headers.items()}
-        self._permit.observe(status, lowered)
         self.retry_after = retry_after(lowered, time.time_ns())
-        limit = self._admission.refusal(status, lowered, body)
-        if limit is not None:
-            self.refused = True
-            wait = self.retry_after if self.retry_after is not None else self._admission.lockout(limit)
-            self._permit.rejected(limit, wait)
+        heard = self._admission.tell(self._asked, status, lowered, body)
+        self._cost = heard.cost
+        self.refused = taught(self._permit, status, lowered, heard) is not None
 
     def done(self) -> None:
         """The body was read or the response closed. May be called twice."""
-        self._permit.settle()
+        self._permit.settle(self._cost)
 
     def failed(self, error: BaseException, *, sent: bool = True) -> None:
         """No reply came; `sent=False` if certainly not one byte was written. Does nothing once it is over."""
@@ -209,33 +268,41 @@ class Attempt:
         if not sent:
             self._permit.cancel()
         elif self.replied_at_all or not lost_without_reply(error):
-            self._permit.settle()
+            self._permit.settle(self._cost)
         else:
             self._permit.lose()
 
 
-def _asked(whose: Admission, method: str, host: str, path: str) -> tuple[CallOptions, frozenset[str] | None]:
-    return _OPTIONS.get(), whose.limits_for(method, host, path)
+def begin(whose: Admission, method: str, path: str, body: object = None) -> Attempt:
+    """Wait in this thread for the permit of one attempt; raises what `Limiter.acquire` raises.
 
-
-def begin(whose: Admission, method: str, host: str, path: str) -> Attempt:
-    """Wait in this thread for the permit of one attempt; raises what `Limiter.acquire` raises."""
+    `path` with its query; `body` counts where it is bytes or text.
+    """
     whose.prepare()
-    method = method.upper()
-    options, limits = _asked(whose, method, host, path)
-    permit = whose.limiter.acquire(options.cost, priority=options.priority, timeout=options.timeout, limits=limits)
-    return Attempt(whose, permit, method)
+    method, options = method.upper(), _OPTIONS.get()
+    asked = whose.ask(method, path, _known(body), options.cost)
+    permit = whose.limiter.acquire(
+        asked.cost, priority=options.priority, timeout=options.timeout, limits=chosen(asked.limits)
+    )
+    return Attempt(whose, asked, permit, method)
 
 
-async def begin_async(whose: Admission, method: str, host: str, path: str) -> Attempt:
-    """Wait in this event loop for the permit of one attempt."""
+async def begin_async(whose: Admission, method: str, path: str, body: object = None) -> Attempt:
+    """Wait in this event loop for the permit of one attempt; as `begin`."""
     if not whose.prepared:
         import asyncio
 
         await asyncio.to_thread(whose.prepare)
-    method = method.upper()
-    options, limits = _asked(whose, method, host, path)
+    method, options = method.upper(), _OPTIONS.get()
+    asked = whose.ask(method, path, _known(body), options.cost)
     permit = await whose.limiter.acquire_async(
-        options.cost, priority=options.priority, timeout=options.timeout, limits=limits
+        asked.cost, priority=options.priority, timeout=options.timeout, limits=chosen(asked.limits)
     )
-    return Attempt(whose, permit, method)
+    return Attempt(whose, asked, permit, method)
+
+
+def _known(body: object) -> bytes:
+    """A request's body where it is there already; a stream is left alone."""
+    if isinstance(body, str):
+        return body.encode()
+    return bytes(body) if isinstance(body, bytes | bytearray) else b""

@@ -71,7 +71,8 @@ class Doors:
         with _needs("grpc", "grpcio"):
             from headway.adapters import grpc as door
         made = door.aio_interceptors if aio else door.interceptors
-        return made(self._admission(), host)
+        del host  # an account is of one platform: nothing is left to route
+        return made(self._admission())
 
 
 class _Alone(Doors):

@@ -60,12 +60,11 @@ class _Sync(
 ):
     """For `grpc.intercept_channel(channel, *interceptors)`."""
 
-    def __init__(self, whose: Admission, host: str) -> None:
+    def __init__(self, whose: Admission) -> None:
         self._whose = whose
-        self._host = host
 
     def _call(self, continuation: Callable[[Any, Any], Any], details: Any, request: Any) -> Any:
-        attempt = begin(self._whose, "POST", self._host, _method(details))
+        attempt = begin(self._whose, "POST", _method(details))
         try:
             call = continuation(details, request)
         except BaseException as error:
@@ -80,18 +79,17 @@ class _Sync(
     intercept_stream_stream = _call
 
 
-def interceptors(whose: Admission, host: str) -> tuple[Any, ...]:
-    """For `grpc.intercept_channel(channel, *interceptors)`; `host` routes the calls."""
-    return (_Sync(whose, host),)
+def interceptors(whose: Admission) -> tuple[Any, ...]:
+    """For `grpc.intercept_channel(channel, *interceptors)`."""
+    return (_Sync(whose),)
 
 
 class _Aio:
-    def __init__(self, whose: Admission, host: str) -> None:
+    def __init__(self, whose: Admission) -> None:
         self._whose = whose
-        self._host = host
 
     async def _call(self, continuation: Callable[[Any, Any], Any], details: Any, request: Any) -> Any:
-        attempt = await begin_async(self._whose, "POST", self._host, _method(details))
+        attempt = await begin_async(self._whose, "POST", _method(details))
         try:
             call = await continuation(details, request)
         except BaseException as error:
@@ -127,6 +125,6 @@ class _AioStreamStream(_Aio, grpc.aio.StreamStreamClientInterceptor):
     intercept_stream_stream = _Aio._call
 
 
-def aio_interceptors(whose: Admission, host: str) -> tuple[Any, ...]:
+def aio_interceptors(whose: Admission) -> tuple[Any, ...]:
     """For `grpc.aio.insecure_channel(address, interceptors=[…])`; one per kind of call, as gRPC wants it."""
-    return tuple(kind(whose, host) for kind in (_AioUnaryUnary, _AioUnaryStream, _AioStreamUnary, _AioStreamStream))
+    return tuple(kind(whose) for kind in (_AioUnaryUnary, _AioUnaryStream, _AioStreamUnary, _AioStreamStream))

@@ -35,6 +35,11 @@ def _repeatable(request: Any) -> bool:
     return isinstance(request.stream, _library(request).ByteStream)
 
 
+def _told(request: Any) -> tuple[str, bytes]:
+    """Path with query, and the body where it is there already."""
+    return request.url.raw_path.decode("ascii", "replace"), b"".join(request.stream) if _repeatable(request) else b""
+
+
 @lru_cache(maxsize=4)
 def _streams(library: ModuleType) -> tuple[type, type]:
     """Body streams of this library that end their attempt when they end."""
@@ -85,7 +90,7 @@ class Transport:
         number = 0
         while True:
             number += 1
-            attempt = begin(self._conduct.admission, request.method, request.url.host, request.url.path)
+            attempt = begin(self._conduct.admission, request.method, *_told(request))
             try:
                 response = self._send(request, attempt)
             except BaseException as error:
@@ -107,7 +112,7 @@ class Transport:
             self._inner = _library(request).HTTPTransport()
         try:
             response = self._inner.handle_request(request)
-            body = response.read() if attempt.body_tells(response.status_code) else b""
+            body = response.read() if attempt.body_tells(response.status_code, response.headers) else b""
         except BaseException as error:
             attempt.failed(error, sent=not _unsent(error))
             raise
@@ -144,7 +149,7 @@ class AsyncTransport:
         number = 0
         while True:
             number += 1
-            attempt = await begin_async(self._conduct.admission, request.method, request.url.host, request.url.path)
+            attempt = await begin_async(self._conduct.admission, request.method, *_told(request))
             try:
                 response = await self._send(request, attempt)
             except BaseException as error:
@@ -166,7 +171,7 @@ class AsyncTransport:
             self._inner = _library(request).AsyncHTTPTransport()
         try:
             response = await self._inner.handle_async_request(request)
-            body = await response.aread() if attempt.body_tells(response.status_code) else b""
+            body = await response.aread() if attempt.body_tells(response.status_code, response.headers) else b""
         except BaseException as error:
             attempt.failed(error, sent=not _unsent(error))
             raise

@@ -78,7 +78,7 @@ def _urlopen(
         number += 1
         for outer in stack:
             outer.reenter()
-        frame = _Frame(begin(conduct.admission, method, pool.host, urlsplit(url).path or "/"))
+        frame = _Frame(begin(conduct.admission, method, _path(url), body))
         stack.append(frame)
         try:
             response = original(pool, method, url, *args, **named)
@@ -99,6 +99,12 @@ def _urlopen(
         finally:
             stack.remove(frame)
         time.sleep(wait)
+
+
+def _path(url: str) -> str:
+    """Path and query of what `urlopen` is given, which behind a proxy is a whole address."""
+    parts = urlsplit(url)
+    return (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
 
 
 def _again(conduct: Conduct, frame: _Frame, number: int, body: Any, status: int | None) -> float | None:
@@ -126,7 +132,7 @@ def _make_request(original: Callable[..., Any], pool: Any, *args: Any, **named: 
 
 def _replied(attempt: Attempt, response: Any) -> None:
     body = b""
-    if attempt.body_tells(response.status):
+    if attempt.body_tells(response.status, response.headers):
         body = _peeked(response)
     attempt.replied(response.status, dict(response.headers), body)
     original = getattr(response, "_original_response", None)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from headway.cli.common import as_json, emit, table
+from headway.cli.common import SEATS, as_json, emit, table
 
 if TYPE_CHECKING:
     from headway.platforms.profile import LimitEntry, Profile, Tier
@@ -20,9 +20,9 @@ _SCOPES = {"credential": "app or key", "identity": "account", "resource": "resou
 @click.command(short_help="Show the platforms' limits that Headway knows.")
 @click.argument("platform", required=False)
 @click.option("--tier", help="Only this tier of PLATFORM.")
-@click.option("--seats", type=click.IntRange(0), default=0, help="Licensed users, where a limit grows with them.")
+@SEATS
 @as_json
-def limits(platform: str | None, tier: str | None, seats: int, json_: bool) -> None:
+def limits(platform: str | None, tier: str | None, seats: int | None, json_: bool) -> None:
     """Show the catalogue: all platforms, or what one PLATFORM allows, per tier, and where the figures come from.
 
     Platforms of your own are TOML files in ./headway-platforms, in headway/platforms of your configuration directory,
@@ -39,7 +39,8 @@ def limits(platform: str | None, tier: str | None, seats: int, json_: bool) -> N
         raise UsageError("--tier needs a PLATFORM: headway limits salesforce --tier licensed")
     names = (platform.lower(),) if platform else catalog_reader.platforms()
     profiles = [catalog_reader.load(name) for name in names]
-    chosen = [(each, [each.tier(tier)] if tier else list(each.tiers.values())) for each in profiles]
+    seats = seats or 0
+    chosen = [(each, [each.seated(tier, seats)] if tier else list(each.tiers.values())) for each in profiles]
     if json_:
         emit([_as_json(profile, tiers, seats) for profile, tiers in chosen])
         return
@@ -63,7 +64,7 @@ def _overview(profiles: list[Profile]) -> None:
 
 
 def _page(profile: Profile, tiers: list[Tier], seats: int) -> None:
-    batch = f"; {profile.batch:,} records a call" if profile.batch else ""
+    batch = f"; {profile.batch_records:,} records a call" if profile.batch_records else ""
     click.echo(f"{profile.title}  ({profile.base_url or ', '.join(profile.hosts)}{batch})")
     click.echo(f"  a rate limit is: {profile.rate_limit}")
     if profile.note:
@@ -108,7 +109,8 @@ def _span(seconds: float) -> str:
 
 
 def _as_json(profile: Profile, tiers: list[Tier], seats: int) -> dict[str, Any]:
-    told = asdict(profile)
+    told = asdict(profile) | {"batch": profile.batch_records}
+    del told["spoken"]  # the same again
     told["tiers"] = {
         tier.name: asdict(tier)
         | {"limits": [asdict(entry) | {"amount": entry.allowed(seats)} for entry in tier.limits]}

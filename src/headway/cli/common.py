@@ -12,12 +12,15 @@ import click
 if TYPE_CHECKING:
     from headway.stores.interface import Store
 
-__all__ = ["DEFAULT_STORE", "STORE", "as_json", "emit", "opened_store", "table"]
+__all__ = ["DEFAULT_STORE", "SEATS", "STORE", "as_json", "emit", "opened_store", "table"]
 
 DEFAULT_STORE = ".headway/records.db"
 
 STORE = click.option(
     "--store", metavar="URL", help=f"Where the records are: a path or sqlite:///path (default: {DEFAULT_STORE})."
+)
+SEATS = click.option(
+    "--seats", type=click.IntRange(0), metavar="N", help="Licensed users, for a tier that grows with them."
 )
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from headway.cli.common import emit, table
+from headway.cli.common import SEATS, emit, table
 from headway.cli.values import DURATION, WINDOW
 from headway.errors import UsageError
 
@@ -38,7 +38,7 @@ __all__ = ["demo", "mock"]
     "--search", type=click.IntRange(0), default=5, show_default=True, help="Searches a second; 0: no limit (hubspot)."
 )
 @click.option("--tier", default="", help="The tier whose limits to enforce (not for hubspot).")
-@click.option("--seats", type=click.IntRange(0), default=0, help="Licensed users, where a limit grows with them.")
+@SEATS
 @click.option("--latency", type=DURATION, default="0", help="How long each call takes, 50ms for example.")
 @click.option(
     "--jitter", type=DURATION, default="0", help="Random delay up to this, before a call is counted and after."

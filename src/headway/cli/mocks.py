@@ -50,10 +50,9 @@ def config_of(name: str, options: Mapping[str, Any], given: Iterable[str]) -> Co
     if "daily" in given:
         raise UsageError("--daily is for mock hubspot, salesforce and ga4 only: choose another --tier")
     tier = str(options["tier"]) if "tier" in given else ""
-    catalog_reader.load(name).tier(tier or None)
-    return EntryConfig(
-        catalog_reader.file_of(name), tier, seats=options["seats"], time_zone=options["time_zone"], **wire
-    )
+    seats = options["seats"] or 0
+    catalog_reader.load(name).seated(tier or None, seats)
+    return EntryConfig(catalog_reader.file_of(name), tier, seats=seats, time_zone=options["time_zone"], **wire)
 
 
 def _hubspot(options: Mapping[str, Any], given: frozenset[str], wire: Mapping[str, Any]) -> MockConfig:
@@ -74,8 +73,8 @@ def _limits(name: str, options: Mapping[str, Any], given: frozenset[str]) -> dic
     fields = _FIELDS.get(name)
     if fields is None:
         return {}
-    tier = catalog_reader.load(name).tier((options["tier"] if "tier" in given else "") or None)
-    seats = options["seats"] if "seats" in given else 0
+    seats = (options["seats"] if "seats" in given else 0) or 0
+    tier = catalog_reader.load(name).seated((options["tier"] if "tier" in given else "") or None, seats)
     found: dict[str, Any] = {fields[entry.name]: entry.allowed(seats) for entry in tier.limits if entry.name in fields}
     if "daily" in given:
         if "daily" not in fields:

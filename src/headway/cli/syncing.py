@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from headway.cli.common import STORE, as_json, emit
+from headway.cli.common import SEATS, STORE, as_json, emit
 from headway.cli.values import DURATION, SHARE, duration_text
 
 if TYPE_CHECKING:
@@ -23,6 +23,7 @@ def _where(command: Callable[..., Any]) -> Callable[..., Any]:
         click.option(
             "--share", type=SHARE, metavar="SHARE", help="Use at most this much of every limit (default 100%)."
         ),
+        SEATS,
         click.option("--tier", metavar="NAME", help="The account's subscription: see `headway limits`."),
         click.option("--base-url", metavar="URL", help="Where the platform is, if elsewhere: a mock, say."),
         click.option("--state", metavar="URL", help="Where the limits' shared state is (default: per user)."),

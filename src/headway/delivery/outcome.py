@@ -33,7 +33,8 @@ class RateLimited:
     """The platform refused the call for its rate: pauses the destination, never uses up a record's tries.
 
     `limit` names the limit that refused (a name of the account's limits) or '' when unknown; `retry_after` in
-    seconds, as the platform said it, else None; `code` and `message` as the platform wrote them.
+    seconds: what the platform asks for, else until the reset that it tells, else None; `code` and `message` as the
+    platform wrote them.
     """
 
     limit: str = ""

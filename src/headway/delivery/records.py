@@ -57,9 +57,13 @@ class Call:
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """What came back: status, headers (names in lower case), the whole body, seconds from send to last byte."""
+    """What came back: status, headers (names in lower case), the whole body, seconds from send to last byte.
+
+    `at`: our wall clock when it was there, in nanoseconds since the epoch; 0 where nobody looked.
+    """
 
     status: int
     headers: Mapping[str, str] = field(default_factory=lambda: _NO_HEADERS)
     body: bytes = b""
     seconds: float = 0.0
+    at: int = 0

@@ -11,7 +11,7 @@ Rules:
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from headway.delivery.outcome import (
     CredentialsRejected,
@@ -24,12 +24,11 @@ from headway.delivery.outcome import (
     Transient,
     Verdict,
 )
-from headway.delivery.records import Record, Reply
+from headway.delivery.records import Record
 from headway.delivery.retry import RetryAt, RetryPolicy
-from headway.limits.headers import retry_after
 from headway.stores.model import OUTCOME_UNKNOWN, Dead, Disposition, Done, Retry
 
-__all__ = ["NOT_SENT", "NO_REPLY", "Settled", "blame", "settle", "timed"]
+__all__ = ["NOT_SENT", "NO_REPLY", "Settled", "blame", "settle"]
 
 NOT_SENT = "NOT_SENT"
 NO_REPLY = "NO_REPLY"
@@ -86,20 +85,6 @@ def settle(
     assert not isinstance(first, Delivered)
     retried = len(records) - len(done) - dead
     return Settled(dispositions, len(done), dead, retried, first.code, first.message)
-
-
-def timed(verdict: Verdict, reply: Reply, wall: int) -> Verdict:
-    """The verdict with Retry-After as the clock tells it: as a date it says nothing to a connector, which has none."""
-    if "retry-after" not in reply.headers:
-        return verdict
-    seconds = retry_after(reply.headers, wall)
-    outcomes = tuple(
-        replace(outcome, retry_after=seconds)
-        if isinstance(outcome, RateLimited | Transient) and outcome.retry_after is not None
-        else outcome
-        for outcome in verdict.outcomes
-    )
-    return replace(verdict, outcomes=outcomes)
 
 
 def blame(verdict: Verdict) -> tuple[str, str] | None:

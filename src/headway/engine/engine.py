@@ -26,7 +26,7 @@ from headway.delivery.outcome import CredentialsRejected, RateLimited, Transient
 from headway.delivery.records import Record, Reply
 from headway.delivery.retry import RetryPolicy
 from headway.engine.breaker import Breaker
-from headway.engine.dispositions import NO_REPLY, NOT_SENT, Settled, settle, timed
+from headway.engine.dispositions import NO_REPLY, NOT_SENT, Settled, settle
 from headway.engine.jobs import Carrier
 from headway.engine.model import INTERRUPTED, Ended, Ending, Link, Queue, Settings, Tally
 from headway.engine.opening import open_run
@@ -316,7 +316,7 @@ class Engine:
         self._trip += (min(reply.seconds, 60.0) - self._trip) * (0.2 if self._tripped else 1.0)
         self._tripped = True
         try:
-            verdict = timed(self._connector.verdict(records, reply), reply, self._clock.wall_ns())
+            verdict = self._connector.verdict(records, reply)
             self._judge(permit, reply, verdict, records[0].id)
         finally:
             permit.settle()  # after a pause was set: settling may grant the next

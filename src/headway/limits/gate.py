@@ -29,6 +29,7 @@ from headway.limits.ticket import (
     OVER,
     SETTLING,
     TORN,
+    UNLIMITED,
     WAITING,
     Cost,
     Lane,
@@ -114,6 +115,8 @@ class Gate:
             return self.all
         if isinstance(names, str):
             raise UsageError(f"limits: give a list of names, not {names!r}")
+        if names is UNLIMITED:
+            return ()
         wanted = frozenset(names)
         found = self._tuples.get(wanted)
         if found is None:
@@ -291,8 +294,9 @@ class Gate:
                 latest, name = at, meter.name
         if not name:  # it is held up by those before it
             if ticket.waker is None:
-                return 0, ticket.meters[0].name
-            return ticket.more.lane.until, ticket.more.lane.blame.name
+                return 0, ticket.meters[0].name if ticket.meters else ""
+            lane = ticket.more.lane
+            return lane.until, lane.blame.name if lane.blame is not None else ""
         return latest, name
 
     # -- giving back
@@ -365,7 +369,9 @@ class Gate:
         for meter in ticket.meters:
             by = costs[meter.name] - ticket.cost_of(meter)
             if by:
-                ticket.set_costs({**{each.name: ticket.cost_of(each) for each in ticket.meters}, meter.name: costs[meter.name]})
+                ticket.set_costs(
+                    {**{each.name: ticket.cost_of(each) for each in ticket.meters}, meter.name: costs[meter.name]}
+                )
                 meter.correct(now, by)
                 self.touched |= meter.bit
 

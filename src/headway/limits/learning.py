@@ -119,7 +119,8 @@ class Rejections:
 @dataclass(slots=True)
 class Learned:
     """What one reply taught: per limit the calls that the platform had counted, everybody's; windows that it names
-    and the gate lacks; what it disproves, in words."""
+    and the gate lacks; what it disproves, in words.
+    """
 
     counted: dict[str, int] = field(default_factory=dict)
     windows: list[Window] = field(default_factory=list)

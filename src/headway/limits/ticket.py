@@ -10,8 +10,8 @@ from typing import Protocol
 from headway.limits.meters.meter import Meter
 
 __all__ = [
-    "HANDED", "IN_FLIGHT", "LOSING", "NEW", "OVER", "PRIORITIES", "SETTLING", "TORN", "WAITING", "Cost", "Lane",
-    "Ticket", "Waker",
+    "HANDED", "IN_FLIGHT", "LOSING", "NEW", "OVER", "PRIORITIES", "SETTLING", "TORN", "UNLIMITED", "WAITING", "Cost", "Lane",
+    "Ticket", "Waker", "chosen",
 ]  # fmt: skip
 
 PRIORITIES = {"interactive": 0, "bulk": 1, "replay": 2}
@@ -23,6 +23,19 @@ NEW, WAITING, HANDED, IN_FLIGHT, SETTLING, LOSING, TORN, OVER = range(8)
 
 Cost = int | Mapping[str, int]
 """What a call costs of every limit, or by limit (1 of those that are not named)."""
+
+
+class _Unlimited(frozenset[str]):
+    """See `UNLIMITED`."""
+
+
+UNLIMITED = _Unlimited()
+"""For a call that counts against no limit at all; an empty list of limits is a mistake."""
+
+
+def chosen(names: frozenset[str] | None) -> frozenset[str] | None:
+    """These limits where none at all is meant as such; None: all of them."""
+    return UNLIMITED if names is not None and not names else names
 
 
 class Waker(Protocol):
@@ -118,7 +131,7 @@ class Lane:
         self.queue: deque[weakref.ref[Ticket]] = deque()
         self.order = 0  # by class and age of its head, as last looked at
         self.until = 0  # the head cannot go before, unless one of its limits is touched
-        self.blame = meters[0]
+        self.blame: Meter | None = None  # what its head waits for
 
     def place(self, ticket: Ticket) -> None:
         """Take the lane's place among the others from its head."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -9,6 +10,7 @@ from fnmatch import fnmatchcase
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qs
 from zoneinfo import ZoneInfo
 
 from headway.errors import UsageError
@@ -54,6 +56,12 @@ class EntryConfig:
     seed: int = 1
 
     def __post_init__(self) -> None:
+        data = read_entry(self.entry)
+        if not self.seats and any("per_seat" in each for each in tier_of(data, self.tier)):
+            raise UsageError(
+                f"tier {self.tier or data['default_tier']!r} of {data['title']} grows with the licensed users: say how "
+                "many there are, seats=40 or --seats 40"
+            )
         if self.latency < 0 or self.jitter < 0:
             raise UsageError("latency and jitter of a mock are not negative")
         try:
@@ -87,21 +95,39 @@ def tier_of(data: Mapping[str, Any], name: str) -> list[dict[str, Any]]:
     return limits
 
 
-def routed(data: Mapping[str, Any], method: str, path: str) -> tuple[frozenset[str] | None, int]:
+def routed(data: Mapping[str, Any], method: str, path: str, tier: str = "") -> tuple[frozenset[str] | None, int]:
     """The limits that a call counts against (None: all) and what it costs; the first route that matches decides."""
+    tier = tier or data["default_tier"]
     for route in data.get("routes", ()):
-        if method in route.get("methods", (method,)) and any(fnmatchcase(path, each) for each in route["paths"]):
+        meant = method in route.get("methods", (method,)) and tier in route.get("tiers", (tier,))
+        if meant and any(fnmatchcase(path, each) for each in route["paths"]):
             return frozenset(route["limits"]), route.get("cost", 1)
     return (frozenset() if data.get("routes") else None), 1
 
 
-def place_of(limit: Mapping[str, Any], token: str, method: str, path: str) -> object:
+def place_of(limit: Mapping[str, Any], token: str, method: str, path: str, query: str = "") -> object:
     """Whose count it is: the scope of the limit, as a key."""
     scope = limit["scope"]
     if scope in {"credential", "user"}:
         return token
     if scope == "endpoint":
-        return method, path
+        return "" if limit.get("any_method") else method, _operation(path)
+    if scope == "resource" and "parameter" in limit:
+        return token, tuple(parse_qs(query).get(limit["parameter"], ()))
+    if scope == "resource" and "resource" in limit:
+        wanted = re.escape(limit["resource"]).replace(r"\*", "[^/:]+")
+        found = re.search(f"(?:^|/)({wanted})(?:[:/]|$)", path)
+        return found[1].removesuffix(".json") if found else limit["resource"]
     if scope == "resource":
         return "/".join(path.strip("/").split("/")[: limit["segments"]]).split(":")[0]
     return ""
+
+
+def _operation(path: str) -> str:
+    """The path without identifiers: parts that hold a digit, an @ or a % or begin with a capital, versions aside."""
+    parts = []
+    for part in path.strip("/").split("/"):
+        version = re.fullmatch(r"v\d+\w*|\d{4}-\d\d", part)
+        known = version or not re.search(r"[\d@%]|^[A-Z]|^[a-z]?[a-z]?[A-Z]|[A-Z].?$", part)
+        parts.append(part if known else "*")
+    return "/".join(parts)

@@ -35,6 +35,8 @@ class Came:
     path: str
     entry: Entry
     token: str
+    query: str = ""
+    cost: int = 1
     refused: MockReply | None = None
 
 
@@ -78,7 +80,7 @@ class GenericMock:
         entry = self.journal.arrive(self.clock.monotonic(), method, path)
         token = authorization.strip()
         entry.app = self._callers.setdefault(token, len(self._callers) + 1)
-        came = Came(method, path, entry, token)
+        came = Came(method, path, entry, token, query)
         said = parse_qs(query).get("mock-cost", [""])[-1]
         self._admit(came, int(said) if said.isdecimal() else 0)
         return came
@@ -103,13 +105,14 @@ class GenericMock:
 
     def _counted(self, came: Came, said: int) -> list[tuple[Mapping[str, Any], Place, Counter, int]]:
         """The limits that a call counts against: each with its place, its count and what the call costs of it."""
-        names, cost = routed(self.data, came.method, came.path)
+        names, cost = routed(self.data, came.method, came.path, self.config.tier)
+        came.cost = said or cost
         unit = self.data.get("cost", {}).get("unit", "")
         mine: list[tuple[Mapping[str, Any], Place, Counter, int]] = []
         for limit in self.limits:
             if names is None or limit["name"] in names:
-                key = (limit["name"], place_of(limit, came.token, came.method, came.path))
-                dear = (said or cost) if limit.get("unit", "calls") == unit else 1
+                key = self._place(limit, came)
+                dear = came.cost if limit.get("unit", "calls") == unit else 1
                 mine.append((limit, key, self._count(limit, key), dear))
         return mine
 
@@ -141,7 +144,29 @@ class GenericMock:
             reply = MockReply(200, {"ok": True, "method": came.method, "path": came.path})
         if not reply.policy or self.data.get("headers_on_rejection", True):
             reply.headers |= self._headers(came)
+        self._tell_cost(came, reply)
         return reply
+
+    def _tell_cost(self, came: Came, reply: MockReply) -> None:
+        """What the entry's bodies say of the cost and of what is left, where the call counts against that limit."""
+        names, _ = routed(self.data, came.method, came.path, self.config.tier)
+        for usage in self.data.get("usage", ()):
+            limit = next((each for each in self.limits if each["name"] == usage.get("limit")), None)
+            body = reply.body
+            if limit is None or "body" not in usage or limit["name"] not in (names or ()) or not isinstance(body, dict):
+                continue
+            now, wall = self.clock.monotonic(), self.clock.wall()
+            count = self._count(limit, self._place(limit, came))
+            told = {
+                "amount": count.amount, "remaining": max(0, count.left(now, wall)), "rate": limit.get("rate"),
+                "cost": None if reply.policy else came.cost, "needs": came.cost,
+            }  # fmt: skip
+            for key, value in told.items():
+                if key in usage:
+                    _put(body, [*usage["body"][0].split("."), *usage[key].split(".")], value)
+
+    def _place(self, limit: Mapping[str, Any], came: Came) -> Place:
+        return limit["name"], place_of(limit, came.token, came.method, came.path, came.query)
 
     def worded(self, status: int) -> MockReply:
         """A made-up error with that status, for faults; for a rate limit in the platform's words."""
@@ -152,16 +177,16 @@ class GenericMock:
     def _rejection(self, name: str, frees_in: float) -> MockReply | None:
         """How this platform refuses a call for that limit; None where it does not refuse."""
         told = self.data["rejection"]
-        rules = told.get("rules", ())
+        rules = [each for each in told.get("rules", ()) if each.get("refuses", True) and "lasts" not in each]
         rule = next((each for each in rules if each.get("limit", "") == name), None)
         rule = rule or next((each for each in rules if "limit" not in each), None)
         if rule is not None:
-            reply = _by_rule(rule)
+            reply = _by_rule(rule, told["statuses"])
         elif told["statuses"]:
             status = told["statuses"][0]
             reply = MockReply(status, {"error": {"status": status, "message": f"rate limit exceeded: {name}"}})
         elif rules:
-            reply = _by_rule(rules[-1])
+            reply = _by_rule(rules[-1], told["statuses"])
         else:
             return None
         reply.policy = name or "fault"
@@ -174,14 +199,13 @@ class GenericMock:
 
     def _headers(self, came: Came) -> dict[str, str]:
         dialect, wanted = self.data.get("header_dialect", "none"), self.data.get("header_limit")
-        names, _ = routed(self.data, came.method, came.path)
-        limit = next(
-            (each for each in self.limits if each["name"] == wanted and (names is None or wanted in names)), None
-        )
+        names, _ = routed(self.data, came.method, came.path, self.config.tier)
+        mine = [each for each in self.limits if names is None or each["name"] in names]
+        limit = next((each for each in mine if each["name"] == wanted or not wanted), None)
         if dialect == "none" or limit is None:
             return {}
         now, wall = self.clock.monotonic(), self.clock.wall()
-        count = self._count(limit, (limit["name"], place_of(limit, came.token, came.method, came.path)))
+        count = self._count(limit, self._place(limit, came))
         left = max(0, count.left(now, wall))
         return _spoken(dialect, count.amount, left, count.frees_in(count.amount, now, wall), limit.get("per"), wall)
 
@@ -246,12 +270,13 @@ class GenericMock:
         self.journal = _Releasing(self.config.journal, self.counts)
 
 
-def _by_rule(rule: Mapping[str, Any]) -> MockReply:
+def _by_rule(rule: Mapping[str, Any], usual: list[int]) -> MockReply:
     """A reply that the rule describes: its example, or the least that fulfils its conditions."""
     example = rule.get("example")
+    status = (rule.get("statuses") or usual or [400])[0]
     body: Any
     if rule.get("bare"):
-        return MockReply(rule["statuses"][0], None, {"content-type": "text/html"}, raw=(example or "refused").encode())
+        return MockReply(status, None, {"content-type": "text/html"}, raw=(example or "refused").encode())
     if example is not None:
         body = json.loads(example)
     elif "path" in rule:
@@ -261,7 +286,14 @@ def _by_rule(rule: Mapping[str, Any]) -> MockReply:
     if rule.get("contains") and rule["contains"] not in json.dumps(body):
         body = [*body, rule["contains"]] if isinstance(body, list) else body | {"message": rule["contains"]}
     name, _, value = rule.get("header", "").partition(":")
-    return MockReply(rule["statuses"][0], body, {name.strip().lower(): value.strip() or "0"} if name else {})
+    return MockReply(status, body, {name.strip().lower(): value.strip() or "0"} if name else {})
+
+
+def _put(body: dict[str, Any], steps: list[str], value: object) -> None:
+    """Set what stands at a path of tables, making those that are missing."""
+    for step in steps[:-1]:
+        body = body.setdefault(step, {})
+    body[steps[-1]] = value
 
 
 def _nest(steps: list[str], value: object) -> Any:

@@ -10,16 +10,18 @@ from __future__ import annotations
 import os
 import sys
 import tomllib
+from dataclasses import replace
 from functools import lru_cache
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 from headway.errors import UsageError
-from headway.platforms.catalog_schema import check
-from headway.platforms.profile import Cost, LimitEntry, Profile, Rejection, Route, Rule, Tier, nearest
+from headway.platforms.catalog_checks import check_profile
+from headway.platforms.catalog_schema import build, wrong
+from headway.platforms.profile import LimitEntry, Profile, Tier, nearest
 
-__all__ = ["LimitEntry", "Profile", "Tier", "file_of", "folders", "load", "nearest", "platforms"]
+__all__ = ["LimitEntry", "Profile", "Tier", "file_of", "folders", "load", "nearest", "parse", "platforms"]
 
 
 def folders() -> tuple[Path, ...]:
@@ -65,8 +67,7 @@ def _load(path: Path, _changed: int, platform: str, origin: str, shadows: bool) 
         raise UsageError(f"{path}: cannot be read: {error.strerror}") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise UsageError(f"{path}: is not TOML: {error}") from error
-    check(data, str(path), platform)
-    return _profile(data, origin, shadows)
+    return parse(data, str(path), platform, origin, shadows=shadows)
 
 
 @lru_cache(maxsize=1)
@@ -82,63 +83,16 @@ def _own() -> dict[str, Path]:
     return found
 
 
-def _profile(data: dict[str, Any], origin: str, shadows: bool) -> Profile:
-    batch = data.get("batch", {})
-    rejection = _rejection(data["rejection"])
-    return Profile(
-        platform=data["platform"],
-        title=data["title"],
-        base_url=data.get("base_url", ""),
-        token_env=data.get("token_env", f"{data['platform'].upper().replace('-', '_')}_TOKEN"),
-        rate_limit=data.get("rate_limit", ", ".join(map(str, rejection.statuses))),
-        batch=batch.get("records", 0),
-        objects=tuple(data.get("objects", ())),
-        modes=tuple(data.get("modes", ())),
-        default_tier=data["default_tier"],
-        tiers={name: _tier(name, tier) for name, tier in data["tiers"].items()},
-        routes=tuple(_route(route) for route in data.get("routes", ())),
-        hosts=tuple(data["hosts"]),
-        header_dialect=data.get("header_dialect", "none"),
-        header_limit=data.get("header_limit", ""),
-        headers_on_rejection=data.get("headers_on_rejection", True),
-        rejection=rejection,
-        cost=Cost(**data["cost"]) if "cost" in data else None,
-        batch_bytes=batch.get("bytes", 0),
-        batch_source=batch.get("source", ""),
-        note=data.get("note", ""),
-        origin=origin,
-        shadows=shadows,
-    )
-
-
-def _tier(name: str, data: dict[str, Any]) -> Tier:
-    limits = tuple(LimitEntry(**(entry | _dated(entry))) for entry in data["limits"])
-    return Tier(
-        name, data["title"], limits, data["source"], str(data["date"]), data["verified"],
-        note=data.get("note", ""), without_limits=data.get("without_limits", ""),
-        rate_unpublished=data.get("rate_unpublished", False),
+def parse(data: dict[str, Any], where: str, name: str, origin: str = "", *, shadows: bool = False) -> Profile:
+    """The profile that `data`, read from the file `where`, describes for the platform `name`; raises UsageError."""
+    found = build(Profile, data, where, origin=origin, shadows=shadows)
+    if found.platform != name:
+        wrong(where, "platform", f"is {found.platform!r}, but the file is named {name}.toml: let them agree")
+    tiers = {each: build(Tier, tier, where, f"tiers.{each}", name=each) for each, tier in found.tiers.items()}
+    statuses = ", ".join(map(str, found.rejection.statuses))
+    found = replace(
+        found, tiers=tiers, rate_limit=found.rate_limit or statuses,
+        token_env=found.token_env or f"{name.upper().replace('-', '_')}_TOKEN",
     )  # fmt: skip
-
-
-def _dated(entry: dict[str, Any]) -> dict[str, str]:
-    return {"date": str(entry["date"])} if "date" in entry else {}
-
-
-def _route(data: dict[str, Any]) -> Route:
-    return Route(
-        tuple(data["paths"]), frozenset(data["limits"]), frozenset(data.get("methods", ())), data.get("cost", 1)
-    )
-
-
-def _rejection(data: dict[str, Any]) -> Rejection:
-    rules = tuple(
-        Rule(
-            **{
-                **rule,
-                "statuses": tuple(rule["statuses"]),
-                "equals": tuple(str(each) for each in rule.get("equals", ())),
-            }
-        )
-        for rule in data.get("rules", ())
-    )
-    return Rejection(tuple(data["statuses"]), rules, data.get("retry_after", ""))
+    check_profile(found, where)
+    return found

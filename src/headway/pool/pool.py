@@ -27,7 +27,7 @@ from headway.delivery.retry import GiveUp, RetryPolicy
 from headway.errors import HeadwayError, RateLimited, Transient, UsageError
 from headway.limiter.limiter import Limiter
 from headway.limiter.permit import Permit, lost_without_reply
-from headway.limits.ticket import PRIORITIES
+from headway.limits.ticket import PRIORITIES, chosen
 from headway.pool.books import Books, FileBooks, MemoryBooks
 from headway.pool.model import OUTCOME_UNKNOWN, DeadTask, Entry, PoolReport, waiting_time
 from headway.pool.room import Room
@@ -47,8 +47,8 @@ class _Lane:
 
     def limits(self) -> frozenset[str] | None:
         """Of an account, those that an ordinary call counts against."""
-        route = getattr(self.whose, "limits_for", None)
-        return None if route is None else route("POST", "", "/")
+        ask = getattr(self.whose, "ask", None)
+        return None if ask is None else chosen(ask("POST", "/").limits)
 
 
 class Pool:

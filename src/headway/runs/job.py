@@ -145,8 +145,8 @@ class Job(ABC):
         options = self._options
         address = parse_destination(self._destination)
         owner = account(
-            address.platform, name=address.account, tier=options.tier, share=options.share, reserve=options.reserve,
-            base_url=options.base_url, state=self._state,
+            address.platform, name=address.account, tier=options.tier, seats=options.seats, share=options.share,
+            reserve=options.reserve, base_url=options.base_url, state=self._state,
         )  # fmt: skip
         stack.callback(owner.close)
         self._account = owner

@@ -40,6 +40,7 @@ class Options:
     columns: tuple[str, ...] = ()
     via: str | None = None
     validate: int = 0
+    seats: int | None = None
 
     def __post_init__(self) -> None:
         for name, known in _CHOICES.items():

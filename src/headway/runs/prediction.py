@@ -11,7 +11,6 @@ from dataclasses import dataclass, field
 from heapq import heappop, heappush
 
 from headway.limits.gate import Gate
-from headway.limits.headers import Remaining
 from headway.limits.limits import SECOND, Limit, nanoseconds
 from headway.limits.meters.meter import EVENT
 from headway.limits.ticket import Ticket
@@ -54,8 +53,7 @@ def predict(
     start = nanoseconds(wall)
     gate.look_at(0, start)
     for name, count in (used or {}).items():
-        meter = gate.meters[name]  # as if a reply had said so
-        meter.hear(Remaining("daily", meter.amount, max(0, meter.amount - count), name=name), 0, 1, Ticket(()))
+        gate.meters[name].used_before(max(0, count))
     for name, seconds in (paused or {}).items():
         gate.meters[name].pause(nanoseconds(seconds))
     return _Simulation(gate, start, nanoseconds(latency), max(1, room), opening).run(calls)
@@ -74,35 +72,36 @@ class _Simulation:
 
     def run(self, calls: int) -> Prediction:
         gate, latency = self._gate, self._latency
-        meters = gate.choose(None)
         flying: list[tuple[int, int, Ticket]] = []
         left, number = calls, 0
         while left or flying:
-            at = EVENT
+            wake = EVENT
             room = 1 if number - len(flying) < self._opening else self._room
             if left and len(flying) < room:
-                ticket = Ticket(meters)
-                at = gate.take(ticket, self._now)
-                if not at:
+                ticket = Ticket(gate.all)
+                wake = self._take(ticket)
+                if not wake:
                     left -= 1
                     number += 1
                     heappush(flying, (self._now + latency, number, ticket))
                     continue
-                self._note(ticket, at)
-            self._now = max(self._now, min(at, flying[0][0] if flying else EVENT))
-            if self._now >= EVENT:
-                raise RuntimeError("no call in flight, and nothing that will ever free a place")
-            if self._now >= gate.next_look:
-                gate.look_at(self._now, self._start + self._now)
+            at = min(wake, flying[0][0]) if flying else wake
+            if at >= EVENT:
+                break  # nothing can ever free a place: a limit without an end of its own
+            self._now = max(self._now, at)
             while flying and flying[0][0] <= self._now:
                 gate.settle(heappop(flying)[2], self._now)
         binding = max(self._waited, key=lambda name: self._waited[name], default="")
         return Prediction(self._now / SECOND, binding, self._longest)
 
-    def _note(self, ticket: Ticket, at: int) -> None:
-        if at >= EVENT:
-            return
-        _, name = self._gate.reason(ticket, self._now)
-        wait = max(0, at - self._now)
-        self._waited[name] = self._waited.get(name, 0) + wait
-        self._longest[name] = max(self._longest.get(name, 0.0), wait / SECOND)
+    def _take(self, ticket: Ticket) -> int:
+        """0 if the call goes now, else the instant before which it cannot; notes what it waits for."""
+        gate, now = self._gate, self._now
+        if now >= gate.next_look:
+            gate.look_at(now, self._start + now)
+        at = gate.take(ticket, now)
+        if 0 < at < EVENT and gate.blamed is not None:
+            name, wait = gate.blamed.name, at - now
+            self._waited[name] = self._waited.get(name, 0) + wait
+            self._longest[name] = max(self._longest.get(name, 0.0), wait / SECOND)
+        return at

@@ -116,6 +116,7 @@ def resume(
     state: str | os.PathLike[str] | None = None,
     base_url: str | None = None,
     tier: str | None = None,
+    seats: int | None = None,
     share: float | None = None,
     max_dead: float | None = None,
     wait_for_quota: float | None = None,
@@ -128,7 +129,8 @@ def resume(
     `destination`: `account["contacts"]`, where the account is known to the caller only.
     """
     changes: dict[str, object] = {
-        "base_url": base_url, "tier": tier, "share": share, "max_dead": max_dead, "wait_for_quota": wait_for_quota,
+        "base_url": base_url, "tier": tier, "seats": seats, "share": share, "max_dead": max_dead,
+        "wait_for_quota": wait_for_quota,
     }  # fmt: skip
     return Resumption(
         run, source, destination, changes, store=store, state=state, durability=durability, observer=observer
@@ -206,6 +208,7 @@ def replay_dead(
     state: str | os.PathLike[str] | None = None,
     base_url: str | None = None,
     tier: str | None = None,
+    seats: int | None = None,
     share: float | None = None,
     max_dead: float | None = None,
     wait_for_quota: float | None = None,
@@ -218,7 +221,8 @@ def replay_dead(
     letters' own run.
     """
     changes: dict[str, object] = {
-        "base_url": base_url, "tier": tier, "share": share, "max_dead": max_dead, "wait_for_quota": wait_for_quota,
+        "base_url": base_url, "tier": tier, "seats": seats, "share": share, "max_dead": max_dead,
+        "wait_for_quota": wait_for_quota,
         "rate": rate,
     }  # fmt: skip
     return Replay(

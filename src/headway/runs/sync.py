@@ -70,6 +70,7 @@ class Sync(Job):
         state: str | os.PathLike[str] | None = None,
         base_url: str | None = None,
         tier: str | None = None,
+        seats: int | None = None,
         share: float | None = None,
         via: str | None = None,
         validate: int = 0,
@@ -78,10 +79,11 @@ class Sync(Job):
     ) -> None:
         options = Options(
             key, mode, map, blank, duplicates, encoding, delimiter, query, limit, max_dead, wait_for_quota, check,
-            base_url=base_url, tier=tier, share=share, via=via, validate=validate,
+            base_url=base_url, tier=tier, seats=seats, share=share, via=via, validate=validate,
         )  # fmt: skip
-        if isinstance(destination, Destination) and (base_url or tier or share is not None or state is not None):
-            raise UsageError("base_url, tier, share and state belong to the account: give them to headway.account")
+        whose = base_url or tier or seats or share is not None or state is not None
+        if isinstance(destination, Destination) and whose:
+            raise UsageError("base_url, tier, seats, share, state belong to the account: give them to headway.account")
         super().__init__(options, destination, store=store, state=state, durability=durability, observer=observer)
         self._source = source
 

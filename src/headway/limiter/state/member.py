@@ -38,6 +38,7 @@ from headway.sqlite import process
 
 __all__ = ["Member"]
 
+_SHORT = 1.0  # seconds of waiting that are worth no word
 _REASONS = {
     "new": "nobody knows yet what was used of it, and the platform did not say: the rest may be used",
     "lost": "its shared state was lost: what nobody claims may be used",
@@ -338,9 +339,10 @@ class Member:
                 f"{limit}: another limiter shares it under other figures; the stricter hold for both: {holder.stricter}"
             )
         excuse = holder.excuse(now)
-        if excuse is not None:
+        if excuse is not None and not 0 < excuse[1] < _SHORT:
             found[excuse[0]] = f"{limit}: {_reason(*excuse)}"
-        self._said = {(limit, kind) for limit, kind in self._said if limit != name or kind in found}
+        holds = {*found, holder.why}
+        self._said = {(limit, kind) for limit, kind in self._said if limit != name or kind in holds}
         fresh = [kind for kind in found if (name, kind) not in self._said]
         self._said |= {(name, kind) for kind in fresh}
         return [found[kind] for kind in fresh]

@@ -164,7 +164,7 @@ class Poller:
         """Wait for a nudge or until somebody is due."""
         while self._heap and self._heap[0][2].planned != self._heap[0][0]:
             heapq.heappop(self._heap)
-        wait = None if not self._heap else max(0.0, (self._heap[0][0] - time.monotonic_ns()) / SECOND)
+        wait = None if not self._heap else min(3600.0, max(0.0, (self._heap[0][0] - time.monotonic_ns()) / SECOND))
         try:
             first = self._inbox.get(timeout=wait) if wait is None or wait > 0 else self._inbox.get_nowait()
         except Empty:

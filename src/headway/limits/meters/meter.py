@@ -165,6 +165,9 @@ class Meter(ABC):
     def began(self, now: int, counted: int) -> None:
         """The limit was learned just now, when the platform had counted so many calls of it."""
 
+    def used_before(self, count: int) -> None:
+        """So many calls of a quota were used before, by anybody; of other limits what was used comes back at once."""
+
     @property
     def rate(self) -> float | None:
         """Calls per second that a limit which is searched for allows now."""

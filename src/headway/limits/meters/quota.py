@@ -168,6 +168,10 @@ class QuotaMeter(Meter):
             self.told_used(word.limit - word.remaining)
         return said
 
+    def used_before(self, count: int) -> None:
+        self.foreign = count
+        self.tidy()
+
     def told_used(self, counted: int) -> None:
         """The platform has counted so many calls of the period, everybody's."""
         if self.in_zone:

@@ -55,6 +55,9 @@ class RollingMeter(PlacesMeter):
         self.told_used(word.limit - word.remaining, word.limit, now)
         return said
 
+    def used_before(self, count: int) -> None:
+        self.set_cap(self.cap - count)  # it comes back within the span, nobody knows when
+
     def told_used(self, counted: int, amount: int, now: int) -> None:
         """No more may go than the platform says is left, whoever used the rest; one may always ask."""
         left = usable(amount, self.share, self.reserve) - counted

@@ -25,10 +25,41 @@ class PlacesHolder:
     """One meter whose places are lent."""
 
     __slots__ = (
-        "_adopted", "_aside", "_asked", "_blocked", "_cap", "_epoch", "_fresh", "_hungry", "_next", "_number",
-        "_opened", "_pause_until", "_paused_said", "_per", "_probe", "_probe_settled", "_probed_said", "_retry",
-        "_ripe_at", "_said", "_seq", "_target", "_ttl", "_wanted", "cold", "holder", "leaving", "linger",
-        "meter", "opens_at", "recovering", "single", "stricter", "why",
+        "_adopted",
+        "_aside",
+        "_asked",
+        "_at_ask",
+        "_blocked",
+        "_busy",
+        "_cap",
+        "_epoch",
+        "_fresh",
+        "_hungry",
+        "_next",
+        "_number",
+        "_opened",
+        "_pause_until",
+        "_paused_said",
+        "_per",
+        "_probe",
+        "_probe_settled",
+        "_probed_said",
+        "_retry",
+        "_ripe_at",
+        "_said",
+        "_seq",
+        "_target",
+        "_ttl",
+        "cold",
+        "holder",
+        "leaving",
+        "linger",
+        "meter",
+        "opens_at",
+        "recovering",
+        "single",
+        "stricter",
+        "why",
     )  # fmt: skip
 
     def __init__(self, meter: Meter, holder: str, *, linger: int, ttl: int, fresh: bool = False) -> None:
@@ -46,14 +77,13 @@ class PlacesHolder:
         self._fresh = fresh
         self._cap = meter.cap  # as it was before others who share it were stricter, or as learned since
         self._per = meter.turnaround
-        self._adopted = (self._cap, self._per)
+        self._adopted = self._at_ask = (self._cap, self._per)
         self._number = 0
         self._epoch, self._seq = "", 0
-        self._said = 0
+        self._said = self._busy = 0
         self._aside: list[tuple[int, int, int]] = []
         self._target: int | None = None
         self._blocked = self._hungry = False
-        self._wanted = 0
         self._pause_until = self._paused_said = 0
         self._opened: int | None = None
         self._probe = self._probe_settled = self._probed_said = False
@@ -125,10 +155,14 @@ class PlacesHolder:
             keep = min(keep, self._target)
         if places > keep:
             self._put_aside(now, places - keep)
-            places = meter.places or 0
+            # Those in flight go as they settle, instead of being used again.
+            places = min((meter.places or 0), keep)
+            meter.lend(places, meter.lease_until)
             held = meter.held(now)
         self._blocked = bool(queued) and held + queued > places
-        self._asked, self._wanted, self._said = now, want, places
+        self._asked, self._said = now, places
+        self._busy = held + queued
+        self._at_ask = (meter.cap, meter.turnaround)
         self._number += 1
         self._paused_said, self._probed_said = self._pause_until, self._probe_settled
         return Keeping(self._cap, self._per, self.linger, self._ttl), Ask(
@@ -159,7 +193,8 @@ class PlacesHolder:
         if answer.number != self._number:
             return
         meter = self.meter
-        places = max(0, (meter.places or 0) + answer.places - self._said)
+        lent = min(answer.places, max(answer.target, self._said))
+        places = max(0, (meter.places or 0) + lent - self._said)
         gained = answer.places > self._said
         meter.lend(places, asked + self._ttl * 999 // 1000)
         if answer.pause:
@@ -185,22 +220,26 @@ class PlacesHolder:
 
     def _wait(self, answer: Answer, places: int) -> int:
         """How long until the next heartbeat; less while somebody, we or others, could have more."""
-        short = places < self._wanted or (answer.single and not answer.places)
+        short = places < answer.target or (answer.single and not answer.places)
         wait = self._ttl // 3
         if short or places > answer.target:
             wait = self._ttl // 6
-        if answer.hungry and places and not answer.single:
-            wait = self._ttl // 24  # what lies idle here is for others
+        if answer.hungry and not answer.single and (places > self._busy or answer.places > answer.target):
+            wait = self._ttl // 24  # what lies idle here, or is too much, is for others
         if short and answer.ripe:
             wait = min(wait, max(_SOONEST, answer.ripe))
         return wait
 
     def _adopt(self, answer: Answer) -> None:
         """Others share the limit under other figures: the stricter hold."""
-        differs = answer.amount < self._cap or answer.per > self._per
-        if answer.amount != self.meter.cap or answer.per != self.meter.turnaround:
+        now_is = self.meter.cap, self.meter.turnaround
+        if now_is != self._at_ask:
+            return  # something was learned meanwhile: the next ask says it
+        if (answer.amount, answer.per) != now_is:
             self.meter.stricten(answer.amount, answer.per)
         self._adopted = (self.meter.cap, self.meter.turnaround)
+        # A few per cent are a guard that grew elsewhere, not other figures.
+        differs = answer.amount < self._cap or answer.per > self._per + self._per // 20
         self.stricter = f"{answer.amount} per {answer.per / SECOND:.3g} s" if differs else ""
 
     def departure(self, now: int) -> tuple[Keeping, Ask] | None:

@@ -71,9 +71,9 @@ def _both(one: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, Any]:
             since[name] = _of(old, name)
     if "end" in old and "end" in new:
         _merge_period(old, new, both)
-    if since:
-        both["since"] = since
-    return both
+    since = {name: at for name, at in since.items() if at != _at(both)}
+    both.pop("since", None)
+    return both | {"since": since} if since else both
 
 
 def _of(word: Mapping[str, Any], name: str) -> int:

@@ -12,22 +12,13 @@ from headway.delivery.outcome import (
     Delivered,
     MappingFault,
     Outcome,
-    RateLimited,
     SplitNeeded,
     Transient,
 )
 from headway.delivery.records import Reply
-from headway.limits.headers import retry_after
+from headway.platforms.refusals import rate_limited, wait_of
 
 __all__ = ["error_of", "meaning"]
-
-_QUOTAS = (
-    ("concurrent", "concurrency"),
-    ("tokens for a project per hour", "tokens-project-hour"),
-    ("tokens per hour", "tokens-hour"),
-    ("tokens per day", "tokens-day"),
-    ("requests per day", "daily"),
-)
 
 
 def error_of(reply: Reply) -> tuple[str, str]:
@@ -48,11 +39,10 @@ def meaning(reply: Reply) -> Outcome:
     if 200 <= status < 300:
         return Delivered()
     code, message = error_of(reply)
-    wait = retry_after(reply.headers, 0)
-    if status == 429 or code == "RESOURCE_EXHAUSTED":
-        lowered = message.lower()
-        limit = next((name for words, name in _QUOTAS if words in lowered), "")
-        return RateLimited(limit, wait, code, message)
+    wait = wait_of(reply)
+    refused = rate_limited("ga4", reply, code, message)
+    if refused is not None:
+        return refused
     if status in {401, 403}:
         return CredentialsRejected(code, message)
     if status >= 500 or status == 408:

@@ -12,18 +12,12 @@ from typing import Any
 
 from headway.delivery.records import Call, Reply
 from headway.errors import PlatformError, UsageError
-from headway.limits.headers import Remaining
 
-__all__ = ["BATCH", "PAGE", "ReportRequest", "ReportTable", "calls_for", "pages_of", "quota_left", "tokens_of"]
+__all__ = ["BATCH", "PAGE", "ReportRequest", "ReportTable", "calls_for", "pages_of"]
 
 BATCH = 5
 PAGE = 100_000
 _JSON = {"content-type": "application/json"}
-_QUOTAS = {
-    "tokensPerDay": "tokens-day",
-    "tokensPerHour": "tokens-hour",
-    "tokensPerProjectPerHour": "tokens-project-hour",
-}
 _MOST_BODY = 256 << 20
 
 
@@ -111,13 +105,13 @@ class ReportTable:
         return cls(tuple(columns), tuple(tuple(row) for row in rows), int(count), cached=True)
 
 
-def calls_for(owner: str, pages: Sequence[dict[str, Any]], cost: int | Mapping[str, int]) -> Call:
+def calls_for(owner: str, pages: Sequence[dict[str, Any]]) -> Call:
     """One call for up to five pages."""
     if len(pages) == 1:
         body = json.dumps(pages[0]).encode()
-        return Call("POST", f"/v1beta/{owner}:runReport", body, _JSON, cost=cost, max_body=_MOST_BODY, timeout=120.0)
+        return Call("POST", f"/v1beta/{owner}:runReport", body, _JSON, max_body=_MOST_BODY, timeout=120.0)
     body = json.dumps({"requests": list(pages)}).encode()
-    return Call("POST", f"/v1beta/{owner}:batchRunReports", body, _JSON, cost=cost, max_body=_MOST_BODY, timeout=120.0)
+    return Call("POST", f"/v1beta/{owner}:batchRunReports", body, _JSON, max_body=_MOST_BODY, timeout=120.0)
 
 
 def pages_of(reply: Reply, count: int) -> list[ReportTable]:
@@ -156,36 +150,3 @@ def _number(text: str) -> str | int | float:
         return float(text)
     except ValueError:
         return text
-
-
-def _quotas(reply: Reply) -> list[Mapping[str, Any]]:
-    try:
-        said = json.loads(reply.body)
-        told = said.get("reports") or [said]
-        return [each["propertyQuota"] for each in told if isinstance(each.get("propertyQuota"), dict)]
-    except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
-        return []
-
-
-def tokens_of(reply: Reply) -> dict[str, int]:
-    """What the call cost of each token quota, as the reply tells it; empty where it does not."""
-    spent: dict[str, int] = {}
-    for quota in _quotas(reply):
-        for name, limit in _QUOTAS.items():
-            consumed = quota.get(name, {}).get("consumed")
-            if isinstance(consumed, int) and consumed >= 0:
-                spent[limit] = spent.get(limit, 0) + consumed
-    return spent
-
-
-def quota_left(reply: Reply, amounts: Mapping[str, int]) -> Sequence[Remaining]:
-    """What is left of the token quotas, everybody's use counted."""
-    quotas = _quotas(reply)
-    found: list[Remaining] = []
-    for name, limit in _QUOTAS.items():
-        lefts = [quota.get(name, {}).get("remaining") for quota in quotas]
-        known = [left for left in lefts if isinstance(left, int) and left >= 0]
-        if known and limit in amounts:
-            amount = amounts[limit]
-            found.append(Remaining("daily", amount, min(*known, amount), name=limit))
-    return found

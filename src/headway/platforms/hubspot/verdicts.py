@@ -8,6 +8,7 @@ Rules:
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from typing import Any
 
@@ -18,20 +19,18 @@ from headway.delivery.outcome import (
     Delivered,
     MappingFault,
     Outcome,
-    RateLimited,
     Rejected,
     SplitNeeded,
     Transient,
     Verdict,
 )
 from headway.delivery.records import Record, Reply
-from headway.limits.headers import retry_after
 from headway.platforms.hubspot.replies import BatchReply, ErrorDetail, ErrorReply, ResultItem, error_of, message_of
+from headway.platforms.refusals import rate_limited, wait_of
 
 __all__ = ["judge"]
 
 _decode_batch = msgspec.json.Decoder(BatchReply, strict=False).decode
-_POLICIES = {"DAILY": "daily", "TEN_SECONDLY_ROLLING": "window", "SECONDLY": "search"}
 _MAPPING_CODES = {
     "PROPERTY_DOESNT_EXIST", "READ_ONLY_VALUE", "PROPERTY_READ_ONLY", "READ_ONLY_PROPERTY", "INVALID_OBJECT_TYPE",
     "NON_UNIQUE_PROPERTY",
@@ -120,8 +119,9 @@ class _Blame:
 def _of_error(error: ErrorDetail, reply: Reply) -> Outcome:
     code = error.code or error.category or "REJECTED"
     message = message_of(error, reply)
-    if code in {"RATE_LIMITS", "RATE_LIMIT"}:
-        return RateLimited(code=code, message=message)
+    refused = rate_limited("hubspot", Reply(400, {}, json.dumps({"category": code}).encode()), code, message)
+    if refused is not None:
+        return refused
     if code in {"INTERNAL_ERROR", "SERVICE_UNAVAILABLE", "LOCKED"}:
         return Transient(code, message, applied=True)
     return Rejected(code, message)
@@ -134,10 +134,10 @@ def _refused(records: Sequence[Record], reply: Reply, error: ErrorReply, key: st
     status = reply.status
     code = error.category or error.errorType or f"HTTP_{status}"
     message = message_of(error, reply)
-    wait = retry_after(reply.headers, 0)
-    outcome: Outcome
-    if status == 429 or code in {"RATE_LIMITS", "RATE_LIMIT"}:
-        outcome = RateLimited(_POLICIES.get(error.policyName, ""), wait, error.policyName or code, message)
+    wait = wait_of(reply)
+    outcome: Outcome | None = rate_limited("hubspot", reply, error.policyName or code, message)
+    if outcome is not None:
+        pass
     elif status in {401, 403}:
         outcome = CredentialsRejected(code, message)
     elif status == 423:

@@ -13,13 +13,12 @@ from headway.delivery.outcome import (
     Delivered,
     MappingFault,
     Outcome,
-    RateLimited,
     Rejected,
     Transient,
 )
 from headway.delivery.records import Reply
-from headway.limits.headers import retry_after
 from headway.platforms.mailchimp.account import message_of
+from headway.platforms.refusals import rate_limited, wait_of
 
 __all__ = ["code_of", "meaning", "of_problem"]
 
@@ -36,12 +35,13 @@ def of_problem(status: int, body: bytes, reply: Reply, *, alone: bool) -> Outcom
     said = _problem(body)
     title = code_of(said, status)
     message = message_of(Reply(status, {}, body))
-    wait = retry_after(reply.headers, 0)
-    if status == 429:
-        limit = "concurrency" if "simultaneous" in message.lower() else ""
-        return RateLimited(limit, wait, title, message)
+    here = Reply(status, reply.headers, body, at=reply.at)
+    wait = wait_of(here)
     if status == 403 and not said:
-        return RateLimited("", wait, "FORBIDDEN_BARE", "403 without a body: too many calls")
+        title, message = "FORBIDDEN_BARE", "403 without a body: too many calls"
+    refused = rate_limited("mailchimp", here, title, message)
+    if refused is not None:
+        return refused
     if status in {401, 403}:
         return CredentialsRejected(title, message)
     if status >= 500 or status == 408:

@@ -5,6 +5,7 @@ Source: Salesforce REST API Developer Guide, "Status Codes and Error Responses";
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import msgspec
@@ -14,13 +15,12 @@ from headway.delivery.outcome import (
     Delivered,
     MappingFault,
     Outcome,
-    RateLimited,
     Rejected,
     SplitNeeded,
     Transient,
 )
 from headway.delivery.records import Reply
-from headway.limits.headers import retry_after
+from headway.platforms.refusals import rate_limited, wait_of
 
 __all__ = ["Fault", "fault_of", "meaning", "of_code", "refused"]
 
@@ -79,9 +79,10 @@ def refused(reply: Reply) -> Outcome:
     """What a reply that is no success says of the whole call."""
     status, fault = reply.status, fault_of(reply)
     code, message = fault.code or f"HTTP_{status}", fault.text or f"HTTP {status}"
-    wait = retry_after(reply.headers, 0)
-    if code == "REQUEST_LIMIT_EXCEEDED" or status == 429:
-        return RateLimited("concurrency" if "concurrent" in message.lower() else "daily", wait, code, message)
+    wait = wait_of(reply)
+    refused = rate_limited("salesforce", reply, code, message)
+    if refused is not None:
+        return refused
     if status in {401, 403}:
         return CredentialsRejected(code, message)
     if code in _PASSING or status >= 500 or status == 408:
@@ -97,8 +98,10 @@ def of_code(code: str, message: str) -> Outcome:
     """What an error says of the one record that it came for."""
     if code in _PASSING or code == "ALL_OR_NONE_OPERATION_ROLLED_BACK":
         return Transient(code, message, applied=code not in _NOT_APPLIED)
-    if code == "REQUEST_LIMIT_EXCEEDED":
-        return RateLimited("daily", None, code, message)
+    said = json.dumps([{"errorCode": code, "message": message}]).encode()
+    refused = rate_limited("salesforce", Reply(400, {}, said), code, message)
+    if refused is not None:
+        return refused
     if _blames_mapping(code, message):
         return MappingFault(code, message)
     return Rejected(code or "REJECTED", message)

@@ -1,0 +1,167 @@
+"""Faults of the catalogue's figures and tiers (FAULTS L46, part C)."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from pathlib import Path
+
+import pytest
+
+import headway
+from headway import Bucket, Quota, Window
+from headway.mock import SalesforceConfig, serve
+
+from .support import Asked, Reply, command, outcome, platform, value_of
+
+# -- part C: figures
+
+
+def tiers(name: str) -> list[list[object]]:
+    """The limits of every tier, as the command line tells them."""
+    with tempfile.TemporaryDirectory() as folder:
+        done = command(Path(folder), "limits", name, "--json")
+    assert done.returncode == 0, done.stderr
+    (entry,) = json.loads(done.stdout)
+    return [each["limits"] for each in entry["tiers"].values()]
+
+
+def has(limits, *, amount=None, per=None, rate=None, name=None, kind=None) -> bool:
+    """Whether one of the limits is like this."""
+    wanted = {"amount": amount, "per": per, "rate": rate, "name": name}
+    return any(
+        all(value is None or each[key] == value for key, value in wanted.items())
+        and (kind is None or kind in each["kind"])
+        for each in limits
+    )
+
+
+@pytest.mark.parametrize(("tier", "size", "rate"), [("standard", 2000, 100), ("plus", 20_000, 1000)])
+def test_shopifys_buckets_are_as_real_replies_show_them(tier, size, rate):
+    """Part C: bucket 2,000 at 100 points a second, 20,000 at 1,000 on Plus."""
+    limits = headway.account("shopify", token="t", tier=tier).limits
+    points = [each for each in limits if isinstance(each, Bucket) and each.name == "graphql"]
+    assert points == [Bucket(rate, size, name="graphql")], f"{points}"
+
+
+def test_hubspots_oauth_apps_have_a_tier():
+    """Part C: 110 per 10 s and account, no daily limit, search apart."""
+    fitting = [
+        limits
+        for limits in tiers("hubspot")
+        if has(limits, amount=110, per=10) and not has(limits, name="daily") and has(limits, name="search")
+    ]
+    assert len(fitting) == 1
+
+
+@pytest.mark.parametrize("day", [1_250_000, 2_000_000])
+def test_hubspots_packs_exist_for_every_subscription(day):
+    """Part C: `increase` was Professional + one pack only."""
+    fitting = [limits for limits in tiers("hubspot") if has(limits, amount=day)]
+    assert fitting, f"no tier of {day:,} a day"
+    assert all(has(limits, amount=250, per=10) for limits in fitting), "with a pack it is 250 per 10 s"
+
+
+@pytest.mark.parametrize("per_minute", [200, 400, 700, 2500])
+def test_zendesks_plans_are_tiers(per_minute):
+    """Part C: 200, 400, 700, 2,500 a minute by plan; ticket updates 30 per 10 minutes."""
+    fitting = [limits for limits in tiers("zendesk") if has(limits, amount=per_minute, per=60)]
+    assert fitting, f"no tier of {per_minute} a minute"
+    updates = (300, 60) if per_minute == 2500 else (30, 600)
+    assert has(fitting[0], amount=updates[0], per=updates[1]), f"ticket updates: {updates[0]} per {updates[1]} s"
+
+
+@pytest.mark.parametrize(("amount", "per"), [(250, 60), (20_000, 60), (1000, 60)])
+def test_brazes_narrower_endpoints_are_there(amount, per):
+    """Part C: export/ids 250, delete + alias + identify + merge 20,000 together, rename and remove 1,000 a minute."""
+    assert has(tiers("braze")[0], amount=amount, per=per), f"{amount} per {per} s is missing"
+
+
+def test_a_run_speaks_the_dated_paths(tmp_path):
+    """Part C: v1 to v4 end in September 2027; Headway spoke v3 only."""
+    (tmp_path / "contacts.csv").write_text("email\nada@example.com\n")
+
+    def answer(asked: Asked) -> Reply:
+        return Reply(503)
+
+    with platform(answer) as server:
+        command(
+            tmp_path, "sync", "contacts.csv", "hubspot:contacts", "--key", "email", "--base-url", server.url,
+            seconds=6, HUBSPOT_TOKEN="pat-na1-x",
+        )  # fmt: skip
+        paths = [each.path for each in server.asked]
+    assert paths, "it asked for nothing"
+    assert not any("/v3/" in path for path in paths), f"{paths[:3]}"
+
+
+# -- L46
+
+
+@pytest.fixture
+def org(tmp_path):
+    """A Salesforce org of which the header says 95,000 a day, and a file to send."""
+    (tmp_path / "contacts.csv").write_text("LastName,Email\nLovelace,ada@example.com\n")
+    with serve(SalesforceConfig(daily=95_000)) as served:
+        yield served
+
+
+def salesforce(folder, org, verb: str, *more: str):
+    """`headway plan` or `sync` into Salesforce."""
+    words = [
+        verb,
+        "contacts.csv",
+        "salesforce:Contact",
+        "--key",
+        "Email",
+        "--mode",
+        "insert",
+        "--base-url",
+        org.url,
+        *more,
+    ]
+    return command(folder, *words, SALESFORCE_TOKEN="t", SALESFORCE_INSTANCE_URL=org.url)
+
+
+@pytest.mark.parametrize("verb", ["plan", "sync"])
+def test_seats_are_an_option_wherever_a_tier_is(verb, tmp_path, org):
+    """L46: `--seats` existed on `limits` and `mock` only."""
+    done = salesforce(tmp_path, org, verb, "--tier", "licensed", "--seats", "40", "--json")
+    assert done.returncode == 0, f"exit {done.returncode}: {done.stderr[-300:]}"
+    assert value_of(done).get("requests", 0) >= 1
+
+
+def test_seats_may_stand_in_the_configuration(tmp_path, org):
+    """L46: `seats = 40` in headway.toml was refused."""
+    (tmp_path / "headway.toml").write_text(
+        '[accounts.org]\nplatform = "salesforce"\ntier = "licensed"\nseats = 40\ntoken_env = "SALESFORCE_TOKEN"\n'
+    )
+    done = command(
+        tmp_path, "plan", "contacts.csv", "salesforce/org:Contact", "--key", "Email", "--mode", "insert",
+        "--base-url", org.url, SALESFORCE_TOKEN="t", SALESFORCE_INSTANCE_URL=org.url,
+    )  # fmt: skip
+    assert done.returncode == 0, f"exit {done.returncode}: {done.stderr[-300:]}"
+    assert "15,000" not in done.stdout, done.stdout
+
+
+def test_a_tier_that_grows_with_seats_is_not_planned_without_them(tmp_path, org):
+    """L46: `plan --tier licensed` said 15,000 beside a header that says 95,000."""
+    done = salesforce(tmp_path, org, "plan", "--tier", "licensed")
+    if done.returncode == 2:
+        assert "seats" in done.stderr, done.stderr
+    else:
+        assert done.returncode == 0, f"exit {done.returncode}: {done.stderr[-300:]}"
+        assert "15,000" not in done.stdout, done.stdout
+        assert "14,99" not in done.stdout, done.stdout
+
+
+@pytest.mark.parametrize(
+    ("name", "tier"), [("salesforce", "licensed"), ("salesforce", "enterprise"), ("zoho", "professional")]
+)
+def test_an_account_whose_tier_grows_with_seats_is_refused_without_them(name, tier, tmp_path):
+    """L46: refused with what to write, never counted as if nobody had a licence."""
+    ended = outcome(lambda: headway.account(name, token="t", tier=tier, base_url="http://127.0.0.1:9").limits)
+    assert isinstance(ended.error, headway.UsageError), f"{ended}"
+    assert "seats" in str(ended.error)
+    known = headway.account(name, token="t", tier=tier, base_url="http://127.0.0.1:9", seats=40).limits
+    assert any(isinstance(each, Quota) for each in known)
+    assert not any(isinstance(each, Window) and each.amount < 1 for each in known)
