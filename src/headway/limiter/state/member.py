@@ -5,7 +5,9 @@ Rules:
 * Asking is the poller's thread's business: no event loop and no caller waits for the disk, except `refresh`.
 * A wait that is long for a reason of ours (nobody knows yet what was used, lost state, a dead process) is said once,
   in an event and in the log, in words that fit.
-* What is learned goes to the state beside the limits and comes back to every limiter of the same name.
+* What is learned goes to the state beside the limits and comes back to every limiter that shares their keys: it is kept
+  under what the keys of several limits have in common, so that no account hears of another's.
+* Nothing is asked for before what others learned was heard: the first call of a process would be one too many.
 """
 
 from __future__ import annotations
@@ -13,7 +15,6 @@ from __future__ import annotations
 import threading
 import weakref
 from collections.abc import Callable, Mapping
-from typing import Any
 
 from headway.clock import Clock
 from headway.errors import HeadwayError
@@ -89,7 +90,7 @@ class Member:
         self._extra = 0
         self._left = False
         self._said: set[tuple[str, str]] = set()
-        self._learned: dict[str, Any] | None = None  # as in the last answer; None: not asked yet
+        self._taught = False  # we have heard what others learned
         self._to_learn = True
         self.keen = True
         self.nudged = False
@@ -108,7 +109,11 @@ class Member:
             holder = LotHolder(meter, self._id, ttl=self._ttl, unused=self._unused, fresh=self._fresh)
         else:
             holder = PlacesHolder(meter, self._id, linger=self._linger, ttl=self._ttl, fresh=self._fresh)
-        self._holders[meter.name] = (key or f"{self._name}|{meter.name}", holder)
+        self._holders[meter.name] = (key or f"{self._home()}|{meter.name}", holder)
+
+    def _home(self) -> str:
+        """Under what a limit is kept that nobody named a key for: with the first of the others, else by our name."""
+        return next((_owner(key) for key, _ in self._holders.values()), self._name)
 
     def part(self, name: str, key: str, now: int) -> None:
         """A limit goes by another key from now on: take leave of the old one; the lock is held."""
@@ -130,6 +135,7 @@ class Member:
         if old is None or old_key == key:
             return
         self.add(old.meter, key)
+        self._taught = False  # others may have learned of it under this key
         new = self._holders[name][1]
         if isinstance(new, LotHolder):
             assert isinstance(old, LotHolder)
@@ -247,6 +253,9 @@ class Member:
             now = self._look()
             queued = self._queued()
             asks: list[Request] = []
+            if not self._taught and not self._left:
+                self._asked, self._to_learn = [], False
+                return now, self._lessons()
             self._asked = [(name, holder) for name, (_, holder) in self._holders.items()]
             for name, (key, holder) in self._holders.items():
                 waiting = queued.get(name, 0)
@@ -257,8 +266,17 @@ class Member:
                     asks.append(Request(key, keeping.amount, keeping, ask))
             if self._to_learn:
                 self._to_learn = False
-                asks.append(Request(f"{self._name}|learned", 0, None, LearnedAsk(memories(self._gate))))
+                asks += self._lessons()
             return now, asks + self._departures
+
+    def _lessons(self) -> list[Request]:
+        """What we learned, and the question what others did, by what the keys have in common."""
+        words = memories(self._gate)
+        owners = {name: _owner(key) for name, (key, _) in self._holders.items()}
+        told: dict[str, dict[str, dict[str, int]]] = {owner: {} for owner in (*owners.values(), self._home())}
+        for name, said in words.items():
+            told[owners.get(name, self._home())][name] = said
+        return [Request(f"{owner}|learned", 0, None, LearnedAsk(each)) for owner, each in told.items()]
 
     def apply(self, answers: list[AnyAnswer], asked: int) -> None:
         """Use the answers, in the order of the requests."""
@@ -268,6 +286,7 @@ class Member:
             for i, answer in enumerate(answers):
                 if isinstance(answer, LearnedAnswer):
                     recall(self._gate, answer.words)
+                    self._taught = True
                     continue
                 if i >= len(self._asked):
                     del self._departures[:1]
@@ -284,7 +303,7 @@ class Member:
                 texts += self._words(name, holder, now)
                 self._gate.unsettled(holder.meter)
             self._feel()
-            self._rounds += 1
+            self._rounds += bool(self._asked)
             self._troubled = False
             self._answered.notify_all()
         for text in texts:
@@ -342,6 +361,11 @@ class Member:
             for name in self._holders:
                 queued[name] = queued.get(name, 0) + self._extra
         return queued
+
+
+def _owner(key: str) -> str:
+    """Whose limit it is that is shared under a key."""
+    return key.rpartition("|")[0] or key
 
 
 def _reason(why: str, seconds: float) -> str:
