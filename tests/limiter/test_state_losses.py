@@ -239,7 +239,7 @@ def test_an_observer_that_raises_or_blocks_costs_no_permit(tmp_path, caplog):
         raise RuntimeError("an observer's own trouble")
 
     path = tmp_path / "limits.db"
-    with Limiter(Window(2, per=0.3), state=path, name="o", observer=observer, ttl=0.6) as limiter:
+    with Limiter(Window(2, per=1.5), state=path, name="o", observer=observer, ttl=0.6) as limiter:
         for _ in range(6):
             limiter.acquire(timeout=5).settle()
         blocked.set()

@@ -12,19 +12,22 @@ from tests.limits.keeper import Keeper
 HOUR = 3600 * 10**9
 NOW = 1_000_000 * HOUR
 
+periods = st.fixed_dictionaries({"end": st.sampled_from([NOW, NOW + 24 * HOUR]), "foreign": st.integers(0, 500)})
 words = st.dictionaries(
     st.sampled_from(["window", "daily"]),
-    st.fixed_dictionaries(
-        {"at": st.integers(NOW - 30 * HOUR, NOW)},
-        optional={
-            "amount": st.integers(1, 500),
-            "guard": st.integers(0, 10**9),
-            "smooth": st.booleans(),
-            "paused_until": st.integers(NOW - HOUR, NOW + HOUR),
-            "end": st.sampled_from([NOW, NOW + 24 * HOUR]),
-            "foreign": st.integers(0, 500),
-            "note": st.sampled_from(["x", "y"]),
-        },
+    st.builds(
+        lambda word, period: word | period,
+        st.fixed_dictionaries(
+            {"at": st.integers(NOW - 30 * HOUR, NOW)},
+            optional={
+                "amount": st.integers(1, 500),
+                "guard": st.integers(0, 10**9),
+                "smooth": st.booleans(),
+                "paused_until": st.integers(NOW - HOUR, NOW + HOUR),
+                "note": st.sampled_from(["x", "y"]),
+            },
+        ),
+        st.just({}) | periods,
     ),
 )
 

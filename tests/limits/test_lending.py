@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from collections import Counter
 
-from hypothesis import given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from headway.limits.limits import Concurrency, Quota, Window
@@ -46,7 +46,7 @@ class Cluster:
         self.flights: list[tuple[int, int]] = []  # as the platform sees them
         self.calls: Counter[str] = Counter()
         self.names = 0
-        self.lossy = self.losing = 0.0
+        self.lossy = self.losing = self.slow = 0.0
         self.stopped: dict[int, int] = {}  # until when a process is stopped, by its place among the living
         self.alive = [self.start() for _ in range(holders)]
         self.pending: list[tuple[int, object, object]] = []
@@ -101,7 +101,8 @@ class Cluster:
                 arrival = self.now + int(self.rng.uniform(0, self.spread) * SECOND)
                 self.stamps.append(arrival)
                 self.calls[member[1].holder] += 1
-                reply = arrival + int(self.rng.uniform(0, self.spread) * SECOND)
+                slow = 10.0 if self.rng.random() < self.slow else self.spread
+                reply = arrival + int(self.rng.uniform(0, slow) * SECOND)
                 self.flights.append((arrival, reply))
                 self.pending.append((reply, member, ticket))
 
@@ -133,15 +134,18 @@ def test_processes_together_never_exceed_the_window(seed, holders, trouble):
 
 
 @settings(max_examples=15, deadline=None)
+@example(seed=1, holders=3, per=0.0, trouble={"stops", "slow"})
+@example(seed=2, holders=4, per=2.0, trouble={"stops", "slow", "lossy"})
 @given(
     seed=st.integers(0, 2**32), holders=st.integers(1, 4), per=st.sampled_from([0.0, 2.0]),
-    trouble=st.sets(st.sampled_from(["kills", "wipes", "stops", "lossy", "losing"])),
+    trouble=st.sets(st.sampled_from(["kills", "wipes", "stops", "lossy", "losing", "slow"]), min_size=1),
 )  # fmt: skip
 def test_nothing_is_lent_twice_whoever_lapses_dies_or_is_not_heard(seed, holders, per, trouble):
     """Lapses of more than a lease, lost asks and answers, lost calls, deaths and lost state, in any mixture."""
     cluster = Cluster(seed, holders, amount=9, per=per, spread=0.6)
     cluster.lossy = 0.3 if "lossy" in trouble else 0.0
     cluster.losing = 0.05 if "losing" in trouble else 0.0
+    cluster.slow = 0.3 if "slow" in trouble else 0.0
     for step in range(1, 1200):
         cluster.step(40)
         if "kills" in trouble and step % 500 == 0:
@@ -162,7 +166,34 @@ def test_nothing_is_lent_twice_whoever_lapses_dies_or_is_not_heard(seed, holders
     assert len(cluster.stamps) > 20
 
 
-@settings(max_examples=200, deadline=None)
+def test_what_is_said_between_an_ask_and_its_answer_is_kept_for_the_next_ask():
+    """L6: a 429's pause, and a single-use place that was used meanwhile."""
+    keeper = Keeper()
+    gate = Gate([Concurrency(1, name="window")])
+    mine = PlacesHolder(gate.meters["window"], "a", linger=SECOND, ttl=TTL, fresh=True)
+    gate.request()
+    keeping, ask = mine.ask(1, 0, 1)
+    mine.apply(keeper.places("k", keeping, ask, 1), 1, 1)
+    (ticket,) = gate.poll(1, 0).granted
+    keeper.places("k", keeping, Ask("b", 1, want=1), 2)  # another wants the only place, too: it is for a single use
+    keeping, ask = mine.ask(3, 0, 0)
+    mine.apply(keeper.places("k", keeping, ask, 3), 3, 3)
+    assert mine.single
+    keeping, ask = mine.ask(4, 0, 0)
+    gate.settle(ticket, 5, 0)
+    mine.used(5, 0, 1)  # its place was given back while the ask was under way
+    mine.pause(9 * SECOND)
+    mine.apply(keeper.places("k", keeping, ask, 6), 4, 6)
+    assert mine.due(6, 0, 0) == 6
+    keeping, ask = mine.ask(6, 0, 0)
+    assert ask.pause_for == 9 * SECOND - 6
+    assert [(number, count) for number, _, count in ask.returns] == [(ask.number, 1)]
+    keeper.places("k", keeping, ask, 7)
+    other = keeper.places("k", keeping, Ask("b", 2, want=1), 8)
+    assert (other.places, other.pause) == (1, 9 * SECOND - 7)
+
+
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.data())
 def test_whatever_is_said_places_are_neither_made_nor_lost(data):
     """free + lent + cooling + unopened is the amount after every exchange, and nothing is lent on debt."""

@@ -69,7 +69,10 @@ def _both(one: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, Any]:
             both[name], since[name] = _stricter(stricter, (old[name], _of(old, name)), (new[name], _of(new, name)))
         elif name in old:
             since[name] = _of(old, name)
-    if "end" in old and "end" in new:
+    if _at(old) == _at(new):  # neither is the later word: choose without asking who came first
+        for name in (old.keys() & new.keys()) - _STRICTER.keys() - {"since"}:
+            both[name] = max(old[name], new[name], key=repr)
+    if "end" in both:
         _merge_period(old, new, both)
     since = {name: at for name, at in since.items() if at != _at(both)}
     both.pop("since", None)
@@ -89,10 +92,9 @@ def _stricter(stricter: Callable[..., Any], one: tuple[Any, int], other: tuple[A
 
 
 def _merge_period(old: Mapping[str, Any], new: Mapping[str, Any], both: dict[str, Any]) -> None:
-    same = old["end"] == new["end"]
-    later = max(old, new, key=lambda word: word["end"])
-    told = [word["foreign"] for word in ((old, new) if same else (later,)) if "foreign" in word]
-    both["end"] = later["end"]
+    """What others used (`foreign`) is of the period that ends at `end`: the two belong together."""
+    both["end"] = max(word["end"] for word in (old, new) if "end" in word)
     both.pop("foreign", None)
+    told = [word["foreign"] for word in (old, new) if word.get("end") == both["end"] and "foreign" in word]
     if told:
         both["foreign"] = max(told)
