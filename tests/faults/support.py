@@ -11,6 +11,7 @@ import contextlib
 import json
 import os
 import signal
+import socket
 import sqlite3
 import subprocess
 import sys
@@ -244,6 +245,13 @@ def daily(amount: int, left: int) -> dict[str, str]:
 
 
 # -- a platform over a socket
+
+
+def free_port() -> int:
+    """A port of 127.0.0.1 that nobody uses."""
+    with contextlib.closing(socket.socket()) as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
 
 
 @dataclass

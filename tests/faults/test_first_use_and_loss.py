@@ -16,7 +16,6 @@ from headway.testing import VirtualClock
 from .support import (
     Reply,
     busy,
-    daily,
     end,
     far_reset,
     forget_state,
@@ -111,27 +110,8 @@ def test_the_first_use_of_a_quota_beside_another_file_begins_unused(fresh, tmp_p
             assert got(limiter, 4) is not None
 
 
-def test_a_quota_whose_state_was_lost_takes_the_headers_word(tmp_path):
-    """L29: the day was gone although the headers said that 39,989 are left."""
-    path = tmp_path / "limits.db"
-    with sharing(path, Quota(40_000, resets=far_reset()), fresh=False) as limiter:
-        for left in (39_990, 39_989):
-            permit = got(limiter, 5)
-            assert permit is not None
-            permit.observe(200, daily(40_000, left))
-            permit.settle()
-        forget_state(path)
-        # What was lent may be used until its lease ends; the next reply carries no header, the one after it does.
-        time.sleep(1.2)
-        for headers in ({}, daily(40_000, 39_985), {}, {}):
-            permit = got(limiter, 4)
-            assert permit is not None, "the day counts as used up, though 39,989 calls were left by the last header"
-            permit.observe(200, headers)
-            permit.settle()
-
-
 def test_a_quota_whose_state_was_lost_is_what_the_living_remember(tmp_path):
-    """L29: without a header's word, the highest figure that a live process remembers counts."""
+    """L29: the day was gone. Without a header's word, the highest figure that a live process remembers counts."""
     path = tmp_path / "limits.db"
     with sharing(path, Quota(100, resets=far_reset())) as limiter:
         for _ in range(20):

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import json
-import socket
 import time
 from pathlib import Path
 
@@ -23,6 +21,7 @@ from .support import (
     command,
     daily,
     far_reset,
+    free_port,
     got,
     outcome,
     permitted,
@@ -309,13 +308,6 @@ def test_a_plan_says_that_the_day_was_used_up_by_others(contacts, tmp_path):
 
 
 # -- L16
-
-
-def free_port() -> int:
-    """A port of 127.0.0.1 that nobody uses."""
-    with contextlib.closing(socket.socket()) as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def test_a_stand_in_is_no_identity_once_the_platform_answers(contacts, tmp_path):
