@@ -159,13 +159,20 @@ class Account(Doors):
             if self._limiter is None:
                 entries = [entry for entry in self.tier.limits if self._stands(entry)]
                 searched = [_UNPUBLISHED] if self.tier.without_limits == "unpublished" else []
-                searched += [_BESIDE] if self.tier.rate_unpublished else []
+                beside = self.tier.rate_unpublished or self.tier.without_limits == "unlimited"
+                searched += [_BESIDE] if beside else []
+                standing = {entry.name: entry.limit(self.time_zone, self.seats) for entry in entries}
+                keys = {entry.name: self._key(entry.scope, entry.name) for entry in entries}
+                if not standing and not searched:  # every endpoint has its own: those beyond the last share these
+                    spare = self._scopes.spare()
+                    standing = {name: entry.limit(self.time_zone, self.seats, name) for name, entry in spare.items()}
+                    keys = {name: self._place_key(entry, "*", name) for name, entry in spare.items()}
                 self._limiter = Limiter(
-                    *(entry.limit(self.time_zone, self.seats) for entry in entries),
+                    *standing.values(),
                     *searched,
                     name=self.name,
                     state=self.state,
-                    keys={entry.name: self._key(entry.scope, entry.name) for entry in entries},
+                    keys=keys,
                     share=self.config.share,
                     reserve=self.config.reserve,
                     pacing=self.pacing,

@@ -68,6 +68,12 @@ class Scopes:
         same = set(costs.values()) <= {1}
         return Asked(limits, 1 if same else costs, found, request.path, shape)
 
+    def spare(self) -> dict[str, LimitEntry]:
+        """By name, the limits that places share beyond the last that has its own; from now on they are there."""
+        found = {f"{entry.name}@*": entry for entry in self._tier().limits if entry.spread}
+        self._names |= {(entry.name, "*"): name for name, entry in found.items()}
+        return found
+
     def beside(self, known: frozenset[str]) -> frozenset[str]:
         """Of the limiter's limits those that the tier knows nothing of: searched for, or named by replies.
 
