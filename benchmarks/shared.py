@@ -25,13 +25,14 @@ STEADY = 20.0
 WORKER = f"""
 import os, sys, time
 from headway import Limiter, PermitTimeout, Quota, Window
-from headway.limiter.state.sqlite import SQLiteKeeper
+from headway.limiter.state import sqlite
+Kept = next(each for each in vars(sqlite).values() if "exchange" in getattr(each, "__dict__", ()))
 out = os.open(sys.argv[2], os.O_WRONLY | os.O_CREAT | os.O_APPEND)
-plain = SQLiteKeeper.exchange
+plain = Kept.exchange
 def exchange(self, requests):
     os.write(out, b"trip\\n")
     return plain(self, requests)
-SQLiteKeeper.exchange = exchange
+Kept.exchange = exchange
 limiter = Limiter(Window({AMOUNT}, per={PER}), Quota(int(sys.argv[3])), state=sys.argv[1], name="a", fresh=True,
                   ttl=float(sys.argv[4]), linger=0.2)
 until = time.monotonic() + float(sys.argv[5])
@@ -70,8 +71,8 @@ def together(
     if kill_after is not None:
         time.sleep(kill_after)
         running[0].kill()
-    for each in running:
-        each.wait(120)
+    ended = [each.wait(120) for each in running]
+    assert all(code == 0 for code in (ended if kill_after is None else ended[1:])), ended
     taken = time.monotonic() - began
     lines = [line for file in Path(folder).glob("out*") for line in file.read_text().split()]
     stamps = [int(line) for line in lines if line != "trip"]
@@ -89,7 +90,8 @@ def main() -> int:
     calls = [each[1] for each in results]
     print(f"{len(results)} repeats with a kill -9 each, {os.cpu_count()} cores")
     at_most(f"most calls in any {PER:g} s", most, AMOUNT)
-    at_most(f"most calls of the quota (the fewest: {min(calls)})", max(calls), QUOTA)
+    at_most("most calls of the quota", max(calls), QUOTA)
+    at_least("fewest calls of the quota", min(calls), 0.95 * QUOTA)
     with tempfile.TemporaryDirectory() as folder:
         top, count, trips, seconds = together(folder, 40_000, 6.0, STEADY, None)
     print(f"steady for {STEADY:g} s: {count / seconds:.0f} calls/s")

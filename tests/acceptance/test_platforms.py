@@ -245,7 +245,9 @@ def test_the_plan_is_right(tmp_path, platform, count, options):
                 rows(platform, count), owner[DESTINATIONS[platform]], key=KEYS[platform], store=tmp_path / "r.db"
             )
             plan, report = sync.plan(), sync.start()
-            assert abs(plan.requests / report.requests - 1) <= 0.02
+            assert (
+                0 <= report.requests - plan.requests <= 2
+            )  # a busy machine asks again, or sends a batch before it is full
             assert plan.seconds >= math.ceil(plan.requests / 16) * latency
         owner.close()
 
