@@ -367,12 +367,10 @@ class Gate:
         if ticket.stage != IN_FLIGHT:
             return
         for meter in ticket.meters:
-            by = costs[meter.name] - ticket.cost_of(meter)
-            if by:
-                ticket.set_costs(
-                    {**{each.name: ticket.cost_of(each) for each in ticket.meters}, meter.name: costs[meter.name]}
-                )
-                meter.correct(now, by)
+            cost, real = ticket.cost_of(meter), costs[meter.name]
+            if real != cost and meter.weighs:
+                meter.correct(now, cost, real, ticket)
+                ticket.set_costs({**{each.name: ticket.cost_of(each) for each in ticket.meters}, meter.name: real})
                 self.touched |= meter.bit
 
     def cancel(self, ticket: Ticket) -> bool:

@@ -9,21 +9,36 @@ than we believe.
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Iterable
+from dataclasses import dataclass
 
-__all__ = ["History"]
+__all__ = ["Bounds", "History"]
 
 _WITNESSES = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """Calls of ours in a platform's count: at least `low`, at most `high`; at least `anew` if its window is fixed and
+    began when we last thought so. `sure`: we were there when all of them were sent."""
+
+    low: int
+    high: int
+    anew: int
+    sure: bool
 
 
 class History:
     """What was settled within the last two windows; kept once a platform's headers speak of the window."""
 
-    __slots__ = ("_anew", "_early", "_foreign", "_log", "_per", "_refuted", "_since")
+    __slots__ = ("_anew", "_early", "_foreign", "_log", "_per", "_refuted", "_since", "_sure_since")
 
-    def __init__(self, now: int, per: int) -> None:
-        self._since = now
+    def __init__(self, now: int, per: int, since: int, cools: Iterable[tuple[int, int]]) -> None:
+        """All that ended after `since` is known: (ended at, places) of what cools, and what is settled from now on."""
+        self._since = since
+        self._sure_since = now
         self._per = per
-        self._log: deque[tuple[int, int, int, bool]] = deque()
+        self._log: deque[tuple[int, int, int, bool]] = deque((ended, ended, count, False) for ended, count in cools)
         self._foreign: deque[tuple[int, float]] = deque()
         self._anew = now - 2 * per  # when the platform's window is believed to have begun anew
         self._refuted = now
@@ -36,11 +51,8 @@ class History:
         while self._log[0][1] < horizon:
             self._log.popleft()
 
-    def bounds(self, sent: int, cost: int, now: int, in_flight: int) -> tuple[int, int, int] | None:
-        """(lo, hi, and lo of a window that began anew when we last thought so) for the reply that came at `now`.
-
-        None while calls from before the history may count.
-        """
+    def bounds(self, sent: int, cost: int, now: int, in_flight: int) -> Bounds | None:
+        """What the count of the reply that came at `now` may hold of ours; None while unknown calls may be in it."""
         first = sent - self._per
         if first < self._since:
             return None
@@ -51,7 +63,7 @@ class History:
                 if certain and began > now - self._per and ended <= sent:
                     low += count
                     anew += count if began > self._anew else 0
-        return low + cost, high + in_flight, anew + cost
+        return Bounds(low + cost, high + in_flight, anew + cost, sure=first >= self._sure_since)
 
     def foreign(self, now: int, calls: float) -> float:
         """Others hold `calls` now: the most that they held within the last window."""

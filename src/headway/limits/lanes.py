@@ -36,7 +36,7 @@ class Grants(Protocol):
 class Lanes:
     """The lanes of one gate. They refer to tickets weakly: who vanishes while waiting waits no more."""
 
-    __slots__ = ("_asleep", "_lanes", "_sets", "_since_lower", "active", "handed")
+    __slots__ = ("_asleep", "_lanes", "_sets", "_since_lower", "_uncrowded", "active", "handed")
 
     def __init__(self) -> None:
         self.active: list[Lane] = []  # those in which somebody waits
@@ -45,6 +45,7 @@ class Lanes:
         self._lanes: dict[tuple[int, tuple[Meter, ...]], Lane] = {}
         self._sets: dict[tuple[Meter, ...], int] = {}
         self._since_lower = 0
+        self._uncrowded = 0
 
     @property
     def restless(self) -> bool:
@@ -88,7 +89,7 @@ class Lanes:
         if count:
             self._sets[lane.meters] = count
         else:
-            _crowd(lane, -1)
+            self._uncrowded |= _crowd(lane, -1)
 
     def poll(self, gate: Grants, now: int) -> tuple[list[Ticket], int]:
         """Grant what fits now: who was granted, and the instant of the next poll (EVENT: only an event can tell)."""
@@ -103,6 +104,9 @@ class Lanes:
         again = bool(self.active)
         while again:
             again, wake = _Round(self, gate, now, granted).run()
+            if self._uncrowded:  # nobody else waits for these windows any more: they need not be paced
+                gate.touched |= self._uncrowded
+                self._uncrowded, again = 0, bool(self.active)
         gate.touched = 0
         return granted, wake
 
@@ -121,6 +125,8 @@ class Lanes:
                     ticket.stage = OVER
                 else:
                     self._asleep.append((lane, queue[0]))
+            if ticket is None or ticket.stage != HANDED:
+                gate.touched |= lane.mask  # what it had reserved is for those behind
             queue.popleft()
         self._deactivate(lane)
         return None
@@ -199,13 +205,16 @@ class Lanes:
         return dropped
 
 
-def _crowd(lane: Lane, by: int) -> None:
-    """Windows that lanes of different limits wait for together are paced."""
+def _crowd(lane: Lane, by: int) -> int:
+    """Windows that lanes of different limits wait for together are paced; which of them are no longer."""
+    relaxed = 0
     for meter in lane.meters:
         meter.lanes = max(0, meter.lanes + by)
         if meter.crowded != (meter.lanes > 1):
             meter.crowded = meter.lanes > 1
             meter.tidy()
+            relaxed |= 0 if meter.crowded else meter.bit
+    return relaxed
 
 
 class _Round:

@@ -137,6 +137,8 @@ def learn(gate: Gate, ticket: Ticket, said: Sequence[Remaining], now: int, wall:
         if meter is None:
             _unknown(gate, ticket, word, now, learned)
             continue
+        if not meter.current(ticket):
+            continue
         learned.counted[meter.name] = max(0, word.limit - word.remaining)
         before = meter.memory()
         told = meter.hear(word, now, ticket.cost_of(meter), ticket)

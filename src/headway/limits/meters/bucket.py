@@ -69,7 +69,7 @@ class BucketMeter(Meter):
         over = self._level + self.in_flight + self._lingering + cost - self.limit
         if over <= 1e-9:
             return 0
-        if over <= self._level:
+        if over <= self._level + 1e-9:
             return now + int(over * self._each(self.limit)) + 1
         return self._losing[0][0] if self._losing else EVENT
 
@@ -92,8 +92,8 @@ class BucketMeter(Meter):
     def give_back(self, cost: int, call: Call) -> None:
         self.in_flight -= cost
 
-    def correct(self, now: int, by: int) -> None:
-        self.in_flight += by
+    def correct(self, now: int, cost: int, actual: int, call: Call) -> None:
+        self.in_flight += actual - cost
 
     def backoff_limit(self, now: int) -> tuple[int, int]:
         return 0, _LONGEST_BACKOFF

@@ -53,6 +53,8 @@ class Meter(ABC):
         "smooth_until", "spacing",
     )  # fmt: skip
     kind = ""
+    weighs = True
+    """Whether a call may turn out to cost another amount than was taken for it."""
     sharing = "places"
     """How shared state lends it: "places", "lots" (of a calendar quota), "" for not at all."""
 
@@ -151,8 +153,8 @@ class Meter(ABC):
         """The call was certainly not sent."""
 
     @abstractmethod
-    def correct(self, now: int, by: int) -> None:
-        """A call in flight costs so many more (less, if negative) than was taken for it."""
+    def correct(self, now: int, cost: int, actual: int, call: Call) -> None:
+        """A call in flight, for which `cost` was taken, costs `actual`."""
 
     def stamp(self, now: int, cost: int, call: Call) -> None:
         """The last byte was written at `now`, on a connection that was open."""
@@ -198,6 +200,11 @@ class Meter(ABC):
         """Whether a reply's word on a limit that it does not name speaks of this one."""
         del word
         return False
+
+    def current(self, call: Call) -> bool:
+        """Whether what the reply to this call says of the limit is about the present."""
+        del call
+        return True
 
     def hear(self, word: Remaining, now: int, cost: int, call: Call) -> str:
         """Take up what the reply to `call` says is left; returns what it disproves, in words."""

@@ -130,8 +130,8 @@ class PlacesMeter(Meter):
     def give_back(self, cost: int, call: Call) -> None:
         self.in_flight -= cost
 
-    def correct(self, now: int, by: int) -> None:
-        self.in_flight += by
+    def correct(self, now: int, cost: int, actual: int, call: Call) -> None:
+        self.in_flight += actual - cost
 
     # -- lent places
 

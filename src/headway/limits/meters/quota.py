@@ -26,7 +26,7 @@ class QuotaMeter(Meter):
     """Calls used in the period; `places`, when lent, is the unused rest of a lot."""
 
     __slots__ = (
-        "_losing", "_offset", "_resumes", "clock", "drained", "end", "foreign", "in_zone", "owed", "resets", "skew", "total",
+        "_began", "_losing", "_offset", "_resumes", "clock", "drained", "end", "foreign", "in_zone", "owed", "resets", "skew", "total",
         "used",
     )  # fmt: skip
     kind = "quota"
@@ -46,6 +46,7 @@ class QuotaMeter(Meter):
         self.end = 0  # wall time; 0: the calendar was not looked at yet
         self._resumes = 0  # monotonic: when the next period is believed to have begun
         self._offset = 0
+        self._began = 0  # monotonic: calls sent before it may have been counted in the period before
         self._losing: list[tuple[int, int]] = []
 
     def tidy(self) -> None:
@@ -68,6 +69,7 @@ class QuotaMeter(Meter):
         start, end = self.resets.period(wall - self.skew)
         if self.end and end != self.end:
             self._turn(start, later=end > self.end)
+            self._began = now
         self.end = end
         self._resumes = end + self.skew - self._offset
         while self._losing and self._losing[0][0] <= now:
@@ -90,7 +92,6 @@ class QuotaMeter(Meter):
             if self.places is not None:
                 self.places = 0
         self.owed, self.in_zone, self.total, self.foreign, self.drained = 0, False, 0, 0, False
-        self.paused_until = min(self.paused_until, self._resumes) if later else self.paused_until
         self.tidy()
 
     # -- admission
@@ -149,7 +150,8 @@ class QuotaMeter(Meter):
         if self.in_zone:
             self.owed -= min(cost, self.owed)
 
-    def correct(self, now: int, by: int) -> None:
+    def correct(self, now: int, cost: int, actual: int, call: Call) -> None:
+        by = actual - cost
         if self.places is not None:
             self.places -= by
         self.used += by
@@ -161,6 +163,9 @@ class QuotaMeter(Meter):
 
     def meant_by(self, word: Remaining) -> bool:
         return word.kind == "daily"
+
+    def current(self, call: Call) -> bool:
+        return call.granted >= self._began
 
     def hear(self, word: Remaining, now: int, cost: int, call: Call) -> str:
         said = super().hear(word, now, cost, call)

@@ -23,6 +23,7 @@ class SlotsMeter(PlacesMeter):
 
     __slots__ = ("_ages", "_draining", "_gone", "longer_than")
     kind = "concurrency"
+    weighs = False  # a call in flight is there once, whatever it turns out to cost
 
     def __init__(self, limit: Concurrency, share: float, reserve: int = 0) -> None:
         del reserve  # of calendar quotas alone

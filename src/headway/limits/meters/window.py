@@ -106,6 +106,19 @@ class WindowMeter(PlacesMeter):
         self.extra += cost
         return False
 
+    def correct(self, now: int, cost: int, actual: int, call: Call) -> None:
+        if self.arrival_bound is not None and call.sent_at:
+            at = call.sent_at + self.arrival_bound + self.per + self.guard
+            bound = self._bound or []
+            index = bisect_left(bound, (at, cost))
+            if index < len(bound) and bound[index] == (at, cost):
+                bound[index] = (at, actual)
+                bound.sort()
+            else:  # its place is free already, whatever it cost
+                self._expired += actual - cost
+                self.extra -= actual - cost
+        self.in_flight += actual - cost
+
     def _settle_bound(self, at: int, cost: int, sent: int) -> None:
         if self._unbind(cost, sent):
             self.push(min(at, sent + (self.arrival_bound or 0) + self.per + self.guard), cost)
@@ -160,15 +173,15 @@ class WindowMeter(PlacesMeter):
             self.history = None  # other processes of ours send as well, and their calls are not in our history
             return ""
         if self.history is None:
-            self.history = History(now, self.per)
+            cools = [(now + left - self.span, count) for left, count in self.cooling(now)]
+            self.history = History(now, self.per, now - self.span, cools)
         bounds = self.history.bounds(call.granted, cost, now, self.in_flight)
-        if self.bursts:
-            # What others certainly have: more than was counted of ours cannot be in the platform's window.
-            self.leave_to_others(self.history.foreign(now, max(0, counted - self.held(now))), now)
-        elif bounds is not None:
-            low, high, _ = bounds
-            self.leave_to_others(self.history.foreign(now, max(0.0, counted - (low + high) / 2)), now)
-        if bounds is None or counted >= bounds[2] or word.limit != self.amount or self.history.began_anew(now):
+        if bounds is None:
+            return ""
+        # Under burst what others certainly have; under smooth, where it does good, what they probably have.
+        others = counted - bounds.high if self.bursts or not bounds.sure else counted - (bounds.low + bounds.high) / 2
+        self.leave_to_others(self.history.foreign(now, max(0.0, others)), now)
+        if not bounds.sure or counted >= bounds.anew or word.limit != self.amount or self.history.began_anew(now):
             return ""
         return self.refute(now)
 
