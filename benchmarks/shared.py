@@ -29,9 +29,9 @@ from headway.limiter.state import sqlite
 Kept = next(each for each in vars(sqlite).values() if "exchange" in getattr(each, "__dict__", ()))
 out = os.open(sys.argv[2], os.O_WRONLY | os.O_CREAT | os.O_APPEND)
 plain = Kept.exchange
-def exchange(self, requests):
+def exchange(self, *given, **named):
     os.write(out, b"trip\\n")
-    return plain(self, requests)
+    return plain(self, *given, **named)
 Kept.exchange = exchange
 limiter = Limiter(Window({AMOUNT}, per={PER}), Quota(int(sys.argv[3])), state=sys.argv[1], name="a", fresh=True,
                   ttl=float(sys.argv[4]), linger=0.2)
