@@ -26,7 +26,7 @@ from typing import Literal, Self, TypeVar
 from headway.clock import Clock, SystemClock
 from headway.errors import ForkedLimiter, LimiterClosed, PermitTimeout, UsageError
 from headway.events import DestinationPaused, Event, Observer, ProfileRefuted, RateLimitHit
-from headway.limiter.permit import Permit
+from headway.limiter.permit import _DEAD, Permit, bury
 from headway.limiter.state.member import Member
 from headway.limiter.timers import Alarm, AsyncWaiter, ThreadWaiter, Waiter, supervisor
 from headway.limits.gate import Gate
@@ -60,7 +60,7 @@ class Limiter:
 
     __slots__ = (
         "__weakref__", "_alarm", "_busy", "_clock", "_closed", "_dropped", "_forked", "_gate", "_linger", "_lock",
-        "_member", "_now", "_observer", "_rejections", "_shut", "_wake", "name",
+        "_member", "_now", "_observer", "_rejections", "_shut", "_wake", "_watched", "name",
     )  # fmt: skip
 
     def __init__(
@@ -94,6 +94,7 @@ class Limiter:
         self._observer = observer
         self._alarm: Alarm | None = None  # made when somebody first waits
         self._wake: int | None = None  # the instant of the next poll
+        self._watched = False  # by the supervisor
         self._closed = False
         self._forked = False
         self._shut = False  # one of the two
@@ -178,7 +179,7 @@ class Limiter:
 
     def _special(self, cost: Cost, priority: str, timeout: float | None, limits: Iterable[str] | None) -> Permit:
         """A permit with other than the usual wishes: everything is checked before anything is queued."""
-        if priority not in PRIORITIES:
+        if not isinstance(priority, str) or priority not in PRIORITIES:
             raise UsageError(f"unknown priority {priority!r}: one of {', '.join(PRIORITIES)}")
         if timeout is not None:
             if isinstance(timeout, bool) or not isinstance(timeout, int | float) or math.isnan(timeout):
@@ -206,6 +207,8 @@ class Limiter:
                 self._misused()
             self._busy = True
             try:
+                if _DEAD:
+                    bury()
                 now = self._now()
                 if now >= gate.look and not self._calm(now):
                     return False
@@ -398,6 +401,8 @@ class Limiter:
 
     def _ready(self) -> int:
         """The lock is held: deal with dropped permits, read the clocks."""
+        if _DEAD:
+            bury()
         if self._dropped:
             self._sweep()
         now = self._now()
@@ -634,6 +639,7 @@ class Limiter:
         self._lock = threading.RLock()
         self._busy = False
         self._alarm = None
+        self._watched = False
         if self._member is None:
             self._forked = self._shut = True
             self._gate.pause(FOREVER)

@@ -17,7 +17,9 @@ import os
 import threading
 import time
 import weakref
+from collections.abc import Callable
 from contextlib import suppress
+from queue import Empty, SimpleQueue
 from typing import Protocol
 
 from headway.clock import Clock, SystemClock
@@ -42,6 +44,7 @@ class Polled(Protocol):
 
     _clock: Clock
     _wake: int | None
+    _watched: bool
 
     def _poll(self) -> None: ...
     def _tick(self) -> bool: ...
@@ -186,100 +189,74 @@ class Alarm:
 
 
 class _Supervisor:
-    """Timers of limiters that threads wait for, and a look once a second at every limiter that anybody waits for."""
+    """Timers of limiters that threads wait for, and a look once a second at every limiter that anybody waits for.
+
+    Who waits only puts a note into its inbox, which takes no lock of ours: an exception out of a signal handler, or the
+    garbage collector, may come at any instruction.
+    """
 
     def __init__(self) -> None:
-        self._changed = threading.Condition()
+        self._inbox: SimpleQueue[tuple[int, Clock, weakref.ref[Polled], Alarm] | weakref.ref[Polled]] = SimpleQueue()
         self._timers: list[tuple[int, int, Clock, weakref.ref[Polled], Alarm]] = []
         self._watched: set[weakref.ref[Polled]] = set()
         self._seq = 0
-        self._thread: threading.Thread | None = None
         self._next_tick = 0.0
+        self._starting = threading.RLock()
+        self._thread: threading.Thread | None = None
 
     def schedule(self, at: int, limiter: Polled, alarm: Alarm) -> None:
         """Poll the limiter at this instant of its clock."""
-        with self._changed:
-            self._seq += 1
-            heapq.heappush(self._timers, (at, self._seq, limiter._clock, weakref.ref(limiter), alarm))
-            first = self._timers[0][4] is alarm
-            if first:
-                self._changed.notify()
+        self._inbox.put((at, limiter._clock, weakref.ref(limiter), alarm))
         self._ensure()
 
     def watch(self, limiter: Polled) -> None:
         """Look at the limiter once a second until it says that nobody waits."""
         if not isinstance(limiter._clock, SystemClock):
             return  # a clock that a test owns does not go on by itself
-        with self._changed:
-            if not self._watched:
-                self._next_tick = time.monotonic() + _TICK
-                self._changed.notify()
-            self._watched.add(weakref.ref(limiter))
+        if not limiter._watched:
+            self._inbox.put(weakref.ref(limiter))
+            limiter._watched = True
         self._ensure()
 
     def _ensure(self) -> None:
         thread = self._thread
         if thread is not None and thread.is_alive():
             return
-        thread = threading.Thread(target=self._run, name="headway-supervisor", daemon=True)
-        with self._changed:
-            if self._thread is not None and self._thread.is_alive():
-                return
-            self._thread = thread
-        thread.start()
+        with self._starting:
+            if self._thread is None or not self._thread.is_alive():
+                thread = threading.Thread(target=self._run, name="headway-supervisor", daemon=True)
+                thread.start()
+                self._thread = thread
+
+    # -- the thread
 
     def _run(self) -> None:
-        while self._thread is threading.current_thread():
+        while True:
             try:
+                self._listen()
                 self._turn()
             except Exception:  # a limiter that fails must not end the timers of the others
                 _log.exception("headway: a limiter's timer failed; it goes on")
 
-    def _turn(self) -> None:
-        due, ticks = self._due()
-        for ref, alarm in due:
-            limiter = ref()
-            alarm.fired()
-            if limiter is not None:
-                self._safely(limiter)
-            del limiter
-        for ref in ticks:
-            limiter = ref()
-            if limiter is None or not self._look_at(limiter):
-                with self._changed:
-                    self._watched.discard(ref)
-            del limiter
-
-    @staticmethod
-    def _safely(limiter: Polled) -> None:
+    def _listen(self) -> None:
+        """Wait for a note, or for the next timer or tick."""
+        left = self._left()
         try:
-            limiter._poll()
-        except Exception:  # the others' timers must not wait for this one's error
-            _log.exception("headway: a limiter's poll failed; it is polled again")
+            self._note(self._inbox.get(timeout=left) if left is None or left > 0 else self._inbox.get_nowait())
+            while True:
+                self._note(self._inbox.get_nowait())
+        except Empty:
+            pass
 
-    @staticmethod
-    def _look_at(limiter: Polled) -> bool:
-        try:
-            return limiter._tick()
-        except Exception:  # as above
-            _log.exception("headway: a limiter's poll failed; it is polled again")
-            return True
-
-    def _due(self) -> tuple[list[tuple[weakref.ref[Polled], Alarm]], list[weakref.ref[Polled]]]:
-        """Wait for the next timer or tick; which timers are due, and whom to look at."""
-        with self._changed:
-            left = self._left()
-            if left is None or left > 0:
-                self._changed.wait(left)
-            due: list[tuple[weakref.ref[Polled], Alarm]] = []
-            while self._timers and self._timers[0][0] <= self._timers[0][2].monotonic_ns():
-                _, _, _, ref, alarm = heapq.heappop(self._timers)
-                due.append((ref, alarm))
-            ticks: list[weakref.ref[Polled]] = []
-            if self._watched and time.monotonic() >= self._next_tick:
+    def _note(self, note: tuple[int, Clock, weakref.ref[Polled], Alarm] | weakref.ref[Polled]) -> None:
+        if isinstance(note, weakref.ref):
+            if not self._watched:
                 self._next_tick = time.monotonic() + _TICK
-                ticks = list(self._watched)
-        return due, ticks
+            self._watched.add(note)
+        else:
+            at, clock, ref, alarm = note
+            self._seq += 1
+            heapq.heappush(self._timers, (at, self._seq, clock, ref, alarm))
 
     def _left(self) -> float | None:
         """Seconds until the next timer or tick; None for ever."""
@@ -290,6 +267,38 @@ class _Supervisor:
         if self._watched:
             waits.append(self._next_tick - time.monotonic())
         return min(waits, default=None)
+
+    def _turn(self) -> None:
+        while self._timers and self._timers[0][0] <= self._timers[0][2].monotonic_ns():
+            _, _, _, ref, alarm = heapq.heappop(self._timers)
+            alarm.fired()
+            limiter = ref()
+            if limiter is not None:
+                self._safely(limiter._poll)
+            del limiter
+        if self._watched and time.monotonic() >= self._next_tick:
+            self._next_tick = time.monotonic() + _TICK
+            for ref in list(self._watched):
+                self._look_at(ref)
+
+    def _look_at(self, ref: weakref.ref[Polled]) -> None:
+        limiter = ref()
+        if limiter is not None and self._safely(limiter._tick):
+            return
+        self._watched.discard(ref)
+        if limiter is not None:
+            limiter._watched = False
+            if self._safely(limiter._tick):  # somebody came in the meantime
+                limiter._watched = True
+                self._watched.add(ref)
+
+    @staticmethod
+    def _safely(step: Callable[[], bool | None]) -> bool:
+        try:
+            return bool(step())
+        except Exception:  # the others' timers must not wait for this one's error
+            _log.exception("headway: a limiter's poll failed; it is polled again")
+            return True
 
 
 _supervisor: tuple[int, _Supervisor] | None = None

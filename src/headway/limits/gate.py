@@ -113,11 +113,14 @@ class Gate:
         """The meters of these limits, all for None. Raises UsageError for none at all and for an unknown name."""
         if names is None:
             return self.all
-        if isinstance(names, str):
+        if isinstance(names, str) or not isinstance(names, Iterable):
             raise UsageError(f"limits: give a list of names, not {names!r}")
         if names is UNLIMITED:
             return ()
-        wanted = frozenset(names)
+        try:
+            wanted = frozenset(names)
+        except TypeError as error:
+            raise UsageError(f"limits: give a list of names, not {names!r}") from error
         found = self._tuples.get(wanted)
         if found is None:
             unknown = sorted(str(name) for name in wanted if name not in self.meters)
