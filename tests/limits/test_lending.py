@@ -169,23 +169,23 @@ def test_nothing_is_lent_twice_whoever_lapses_dies_or_is_not_heard(seed, holders
 def test_what_is_said_between_an_ask_and_its_answer_is_kept_for_the_next_ask():
     """L6: a 429's pause, and a single-use place that was used meanwhile."""
     keeper = Keeper()
-    gate = Gate([Concurrency(1, name="window")])
+    gate = Desk([Concurrency(1, name="window")])
     mine = PlacesHolder(gate.meters["window"], "a", linger=SECOND, ttl=TTL, fresh=True)
     gate.request()
-    keeping, ask = mine.ask(1, 0, 1)
+    keeping, ask = mine.ask(1, 1)
     mine.apply(keeper.places("k", keeping, ask, 1), 1, 1)
     (ticket,) = gate.poll(1, 0).granted
     keeper.places("k", keeping, Ask("b", 1, want=1), 2)  # another wants the only place, too: it is for a single use
-    keeping, ask = mine.ask(3, 0, 0)
+    keeping, ask = mine.ask(3, 0)
     mine.apply(keeper.places("k", keeping, ask, 3), 3, 3)
     assert mine.single
-    keeping, ask = mine.ask(4, 0, 0)
+    keeping, ask = mine.ask(4, 0)
     gate.settle(ticket, 5, 0)
-    mine.used(5, 0, 1)  # its place was given back while the ask was under way
+    mine.used(5, 1)  # its place was given back while the ask was under way
     mine.pause(9 * SECOND)
     mine.apply(keeper.places("k", keeping, ask, 6), 4, 6)
-    assert mine.due(6, 0, 0) == 6
-    keeping, ask = mine.ask(6, 0, 0)
+    assert mine.due(6, 0) == 6
+    keeping, ask = mine.ask(6, 0)
     assert ask.pause_for == 9 * SECOND - 6
     assert [(number, count) for number, _, count in ask.returns] == [(ask.number, 1)]
     keeper.places("k", keeping, ask, 7)

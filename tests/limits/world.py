@@ -81,7 +81,7 @@ class Desk:
         self._kept.add(ticket)
         return ticket
 
-    def _look(self, now: int, wall: int) -> None:
+    def look(self, now: int, wall: int) -> None:
         if now >= self.gate.next_look:
             self.gate.look_at(now, wall)
 
@@ -94,7 +94,7 @@ class Desk:
         self, now: int, wall: int, cost: Cost = 1, limits: object = None, priority: str = "bulk"
     ) -> Asked | None:
         ticket = self._make(cost, limits)
-        self._look(now, wall)
+        self.look(now, wall)
         self.gate.enqueue(ticket, priority, Nobody())
         self.gate.poll(now)
         if ticket.stage == HANDED:
@@ -104,7 +104,7 @@ class Desk:
         return None
 
     def poll(self, now: int, wall: int) -> Poll:
-        self._look(now, wall)
+        self.look(now, wall)
         found = self.gate.poll(now)
         for ticket in found.granted:
             ticket.stage = IN_FLIGHT
@@ -114,7 +114,7 @@ class Desk:
         self.gate.stamp(ticket, now)
 
     def settle(self, ticket: Ticket, now: int, wall: int, *, lost: int = 0, actual: Cost | None = None) -> None:
-        self._look(now, wall)
+        self.look(now, wall)
         if lost:
             self.gate.lose(ticket, now, lost)
         else:

@@ -10,6 +10,7 @@ Rules:
 
 from __future__ import annotations
 
+import _thread
 import asyncio
 import heapq
 import logging
@@ -201,8 +202,7 @@ class _Supervisor:
         self._watched: set[weakref.ref[Polled]] = set()
         self._seq = 0
         self._next_tick = 0.0
-        self._starting = threading.RLock()
-        self._thread: threading.Thread | None = None
+        self._running = threading.Lock()  # held by the thread, as long as there is one
 
     def schedule(self, at: int, limiter: Polled, alarm: Alarm) -> None:
         """Poll the limiter at this instant of its clock."""
@@ -219,24 +219,24 @@ class _Supervisor:
         self._ensure()
 
     def _ensure(self) -> None:
-        thread = self._thread
-        if thread is not None and thread.is_alive():
-            return
-        with self._starting:
-            if self._thread is None or not self._thread.is_alive():
-                thread = threading.Thread(target=self._run, name="headway-supervisor", daemon=True)
-                thread.start()
-                self._thread = thread
+        # No Thread object: its start() waits for the thread under locks that an exception would leave in disorder.
+        if not self._running.locked():
+            _thread.start_new_thread(self._run, ())
 
     # -- the thread
 
     def _run(self) -> None:
-        while True:
-            try:
-                self._listen()
-                self._turn()
-            except Exception:  # a limiter that fails must not end the timers of the others
-                _log.exception("headway: a limiter's timer failed; it goes on")
+        if not self._running.acquire(blocking=False):
+            return  # somebody else was started at the same time
+        try:
+            while True:
+                try:
+                    self._listen()
+                    self._turn()
+                except Exception:  # a limiter that fails must not end the timers of the others
+                    _log.exception("headway: a limiter's timer failed; it goes on")
+        finally:
+            self._running.release()
 
     def _listen(self) -> None:
         """Wait for a note, or for the next timer or tick."""
