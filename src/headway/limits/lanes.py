@@ -36,16 +36,16 @@ class Grants(Protocol):
 class Lanes:
     """The lanes of one gate. They refer to tickets weakly: who vanishes while waiting waits no more."""
 
-    __slots__ = ("_asleep", "_lanes", "_sets", "_since_lower", "_uncrowded", "active", "handed")
+    __slots__ = ("_asleep", "_counted", "_lanes", "_since_lower", "_stale", "active", "handed")
 
     def __init__(self) -> None:
         self.active: list[Lane] = []  # those in which somebody waits
         self.handed: deque[weakref.ref[Ticket]] = deque()  # granted, not yet collected by who waits
         self._asleep: list[tuple[Lane, weakref.ref[Ticket]]] = []  # their event loop does not run
         self._lanes: dict[tuple[int, tuple[Meter, ...]], Lane] = {}
-        self._sets: dict[tuple[Meter, ...], int] = {}
+        self._counted: dict[Meter, int] = {}  # by limit: sets of limits, of which it is one, that are waited for
+        self._stale = False  # lanes came or went since
         self._since_lower = 0
-        self._uncrowded = 0
 
     @property
     def restless(self) -> bool:
@@ -77,19 +77,32 @@ class Lanes:
     def _activate(self, lane: Lane, ticket: Ticket) -> None:
         lane.until = 0
         lane.place(ticket)
+        self._stale = True
         self.active.append(lane)
-        count = self._sets.get(lane.meters, 0)
-        self._sets[lane.meters] = count + 1
-        if not count:
-            _crowd(lane, 1)
 
     def _deactivate(self, lane: Lane) -> None:
+        self._stale = True
         self.active.remove(lane)
-        count = self._sets.pop(lane.meters, 1) - 1
-        if count:
-            self._sets[lane.meters] = count
-        else:
-            self._uncrowded |= _crowd(lane, -1)
+
+    def _recount(self) -> int:
+        """Windows that lanes of different limits wait for together are paced; which of them are no longer.
+
+        Counted anew from what is there, so that no interruption can leave a count behind.
+        """
+        counts: dict[Meter, int] = {}
+        for meters in {id(lane.meters): lane.meters for lane in self.active}.values():
+            for meter in meters:
+                counts[meter] = counts.get(meter, 0) + 1
+        relaxed = 0
+        for meter in {**self._counted, **counts}:
+            meter.lanes = counts.get(meter, 0)
+            if meter.crowded != (meter.lanes > 1):
+                meter.crowded = meter.lanes > 1
+                meter.tidy()
+                relaxed |= 0 if meter.crowded else meter.bit
+        self._counted = counts
+        self._stale = False
+        return relaxed
 
     def poll(self, gate: Grants, now: int) -> tuple[list[Ticket], int]:
         """Grant what fits now: who was granted, and the instant of the next poll (EVENT: only an event can tell)."""
@@ -103,10 +116,13 @@ class Lanes:
         wake = EVENT
         again = bool(self.active)
         while again:
+            if self._stale:
+                gate.touched |= self._recount()
             again, wake = _Round(self, gate, now, granted).run()
-            if self._uncrowded:  # nobody else waits for these windows any more: they need not be paced
-                gate.touched |= self._uncrowded
-                self._uncrowded, again = 0, bool(self.active)
+            if self._stale:
+                relaxed = self._recount()
+                gate.touched |= relaxed
+                again = again or (bool(relaxed) and bool(self.active))  # they need not be paced any more
         gate.touched = 0
         return granted, wake
 
@@ -203,18 +219,6 @@ class Lanes:
             lane.queue.clear()
             self._deactivate(lane)
         return dropped
-
-
-def _crowd(lane: Lane, by: int) -> int:
-    """Windows that lanes of different limits wait for together are paced; which of them are no longer."""
-    relaxed = 0
-    for meter in lane.meters:
-        meter.lanes = max(0, meter.lanes + by)
-        if meter.crowded != (meter.lanes > 1):
-            meter.crowded = meter.lanes > 1
-            meter.tidy()
-            relaxed |= 0 if meter.crowded else meter.bit
-    return relaxed
 
 
 class _Round:

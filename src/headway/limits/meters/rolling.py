@@ -60,9 +60,9 @@ class RollingMeter(PlacesMeter):
 
     def told_used(self, counted: int, amount: int, now: int) -> None:
         """No more may go than the platform says is left, whoever used the rest; one may always ask."""
-        left = usable(amount, self.share, self.reserve) - counted
-        self.set_cap(min(self.allowed, self.held(now) + left))
-        self._ask_at = FOREVER if self.cap == self.allowed else now + _ASK_AGAIN
+        most = min(self.allowed, usable(amount, self.share, self.reserve))
+        self.set_cap(min(most, self.held(now) + most - counted))
+        self._ask_at = FOREVER if self.cap == most else now + _ASK_AGAIN
 
     def relax(self, now: int, wall: int) -> int:
         at = super().relax(now, wall)
