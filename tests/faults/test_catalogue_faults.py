@@ -12,7 +12,7 @@ import headway
 from headway import Bucket, Quota, Window
 from headway.mock import SalesforceConfig, serve
 
-from .support import Asked, Reply, command, outcome, platform, value_of
+from .support import command, outcome, value_of
 
 # -- part C: figures
 
@@ -75,23 +75,6 @@ def test_zendesks_plans_are_tiers(per_minute):
 def test_brazes_narrower_endpoints_are_there(amount, per):
     """Part C: export/ids 250, delete + alias + identify + merge 20,000 together, rename and remove 1,000 a minute."""
     assert has(tiers("braze")[0], amount=amount, per=per), f"{amount} per {per} s is missing"
-
-
-def test_a_run_speaks_the_dated_paths(tmp_path):
-    """Part C: v1 to v4 end in September 2027; Headway spoke v3 only."""
-    (tmp_path / "contacts.csv").write_text("email\nada@example.com\n")
-
-    def answer(asked: Asked) -> Reply:
-        return Reply(503)
-
-    with platform(answer) as server:
-        command(
-            tmp_path, "sync", "contacts.csv", "hubspot:contacts", "--key", "email", "--base-url", server.url,
-            seconds=6, HUBSPOT_TOKEN="pat-na1-x",
-        )  # fmt: skip
-        paths = [each.path for each in server.asked]
-    assert paths, "it asked for nothing"
-    assert not any("/v3/" in path for path in paths), f"{paths[:3]}"
 
 
 # -- L46

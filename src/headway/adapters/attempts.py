@@ -127,8 +127,11 @@ class Only:
         if status != 429:
             return Heard(left=None)
         wall = time.time_ns()
-        spent = (each.reset for each in remaining(headers, wall) if not each.remaining and each.reset is not None)
-        return Heard(Refusal("", retry_after(headers, wall), max(spent, default=None)), None)
+        said = remaining(headers, wall)
+        # What is used up until an instant that the reply tells is what the pause is for: no belief need outlast it.
+        spent = [each for each in said if not each.remaining and each.reset is not None]
+        reset = max((each.reset for each in spent if each.reset is not None), default=None)
+        return Heard(Refusal("", retry_after(headers, wall), reset), tuple(each for each in said if each not in spent))
 
     def prepare(self) -> None:
         """Nothing to find out."""

@@ -496,7 +496,8 @@ class Limiter:
             learned = learn(self._gate, permit, said, now, self._clock.wall_ns())
             for window in learned.windows:
                 meter = self._add(window, None)
-                meter.began(now, learned.counted[window.name])
+                meter.began(now, learned.counted[window.name], learned.flying, now - permit.granted)
+                meter.learned_at = self._clock.wall_ns()
             if self._member is not None and learned.counted:
                 self._member.heard(learned.counted)
                 if learned.news:

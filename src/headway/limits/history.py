@@ -39,7 +39,7 @@ class History:
         self._sure_since = now
         self._per = per
         self._log: deque[tuple[int, int, int, bool]] = deque((ended, ended, count, False) for ended, count in cools)
-        self._foreign: deque[tuple[int, float]] = deque()
+        self._foreign: list[tuple[int, float]] = []  # (until, calls of others)
         self._anew = now - 2 * per  # when the platform's window is believed to have begun anew
         self._refuted = now
         self._early = 0
@@ -65,11 +65,10 @@ class History:
                     anew += count if began > self._anew else 0
         return Bounds(low + cost, high + in_flight, anew + cost, sure=first >= self._sure_since)
 
-    def foreign(self, now: int, calls: float) -> float:
-        """Others hold `calls` now: the most that they held within the last window."""
-        self._foreign.append((now, calls))
-        while self._foreign[0][0] < now - self._per:
-            self._foreign.popleft()
+    def foreign(self, now: int, calls: float, until: int) -> float:
+        """Others hold `calls` until that instant: the most that they hold now."""
+        self._foreign = [(end, held) for end, held in self._foreign if end > now and held > calls]
+        self._foreign.append((until, calls))
         return max(each for _, each in self._foreign)
 
     def began_anew(self, now: int) -> bool:

@@ -22,7 +22,7 @@ from typing import Any
 from headway.limits.gate import Gate
 from headway.limits.headers import Remaining
 from headway.limits.limits import SECOND, Window
-from headway.limits.meters.meter import FOREVER, Meter
+from headway.limits.meters.meter import FOREVER, TOLD, Meter
 from headway.limits.ticket import Ticket
 
 __all__ = ["CEILING", "Learned", "Pause", "Rejections", "learn", "memories", "recall"]
@@ -126,6 +126,7 @@ class Learned:
     windows: list[Window] = field(default_factory=list)
     refuted: list[str] = field(default_factory=list)
     paused: int = 0
+    flying: int = 0  # other calls under way, which such a window counts as well
     news: bool = False  # other processes should know
 
 
@@ -154,12 +155,14 @@ def _unknown(gate: Gate, ticket: Ticket, word: Remaining, now: int, learned: Lea
     """A limit that the profile lacks: added if its window is known, else respected when nothing of it is left."""
     if word.kind != "window" or any(meter.meant_by(word) for meter in ticket.meters):
         return
-    told = sum(1 for name in gate.meters if name.startswith("told-"))
+    told = sum(1 for meter in gate.all if meter.told)
     if word.per is not None and told < _MOST_TOLD:
-        name = word.name or f"told-{word.per:g}s"
+        name = f"{TOLD}{word.per:g}s"
         if name not in gate.meters:
             learned.windows.append(Window(word.limit, word.per, name))
             learned.counted[name] = word.limit - word.remaining
+            learned.flying = max((meter.in_flight for meter in ticket.meters), default=1) - 1
+            learned.news = True
     elif word.reset is not None and word.remaining <= max(meter.in_flight for meter in ticket.meters) - ticket.cost:
         gate.pause(now + int(word.reset * SECOND))
         learned.paused = gate.paused_until - now
@@ -177,11 +180,17 @@ def memories(gate: Gate) -> dict[str, dict[str, int]]:
     return {name: {**said, "at": at} for name, (said, at) in found.items() if said}
 
 
-def recall(gate: Gate, said: Mapping[str, Mapping[str, Any]]) -> None:
-    """Take up what other processes learned of these limits."""
+def recall(gate: Gate, said: Mapping[str, Mapping[str, Any]]) -> list[Meter]:
+    """Take up what other processes learned of these limits; returns those that only they had heard of."""
+    added: list[Meter] = []
     for name, words in said.items():
         meter = gate.meters.get(name)
+        amount, per = words.get("amount"), words.get("per")
+        if meter is None and name.startswith(TOLD) and isinstance(amount, int) and isinstance(per, int) and per > 0:
+            meter = gate.add(Window(amount, per / SECOND, name))
+            added.append(meter)
         if meter is not None:
             meter.recall(words)
             meter.learned_at = max(meter.learned_at, int(words.get("at", 0)))
             gate.unsettled(meter)
+    return added

@@ -285,7 +285,8 @@ class Member:
             now = self._clock.monotonic_ns()
             for i, answer in enumerate(answers):
                 if isinstance(answer, LearnedAnswer):
-                    recall(self._gate, answer.words)
+                    for meter in recall(self._gate, answer.words):
+                        self.add(meter, None)
                     self._taught = True
                     continue
                 if i >= len(self._asked):
@@ -336,7 +337,7 @@ class Member:
         limit = f"{self._name}: {name}" if self._name else name
         if holder.stricter:
             found["stricter"] = (
-                f"{limit}: another limiter shares it under other figures; the stricter hold for both: {holder.stricter}"
+                f"{limit}: another limiter shares it under other figures; the stricter hold for both: {holder.stricter}, not {holder.own}"
             )
         excuse = holder.excuse(now)
         if excuse is not None and not 0 < excuse[1] < _SHORT:

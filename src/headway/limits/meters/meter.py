@@ -21,11 +21,13 @@ from typing import Protocol
 from headway.limits.clock import WallClock
 from headway.limits.headers import Remaining
 
-__all__ = ["EVENT", "FOREVER", "Call", "Meter", "usable"]
+__all__ = ["EVENT", "FOREVER", "TOLD", "Call", "Meter", "usable"]
 
 FOREVER = 1 << 62
 EVENT = FOREVER
 _QUIET_WINDOWS = 10
+TOLD = "told-"
+"""How the names of limits begin that replies told of and the profile lacks."""
 
 
 class Call(Protocol):
@@ -164,8 +166,16 @@ class Meter(ABC):
 
     # -- what a gate is told
 
-    def began(self, now: int, counted: int) -> None:
-        """The limit was learned just now, when the platform had counted so many calls of it."""
+    def began(self, now: int, counted: int, flying: int, trip: int) -> None:
+        """The limit was learned just now, when the platform had counted so many calls of it.
+
+        `flying` more are under way; the one that told took `trip` nanoseconds.
+        """
+
+    @property
+    def told(self) -> bool:
+        """Whether the platform's replies alone tell of this limit."""
+        return self.name.startswith(TOLD)
 
     def used_before(self, count: int) -> None:
         """So many calls of a quota were used before, by anybody; of other limits what was used comes back at once."""

@@ -180,7 +180,9 @@ class WindowMeter(PlacesMeter):
             return ""
         # Under burst what others certainly have; under smooth, where it does good, what they probably have.
         others = counted - bounds.high if self.bursts or not bounds.sure else counted - (bounds.low + bounds.high) / 2
-        self.leave_to_others(self.history.foreign(now, max(0.0, others)), now)
+        # A window that is fixed says when it begins anew; what others had in it ends there.
+        until = now + self.span if word.reset is None else min(now + self.span, now + nanoseconds(word.reset))
+        self.leave_to_others(self.history.foreign(now, max(0.0, others), until), now, until)
         if not bounds.sure or counted >= bounds.anew or word.limit != self.amount or self.history.began_anew(now):
             return ""
         return self.refute(now)
@@ -203,14 +205,16 @@ class WindowMeter(PlacesMeter):
         from_word = self.learned
         return self.allowed if from_word is None else max(1, min(self.allowed, int(from_word * self.share + 1e-9)))
 
-    def began(self, now: int, counted: int) -> None:
+    def began(self, now: int, counted: int, flying: int, trip: int) -> None:
         self.push(now + self.span, counted)
+        # They settle without this window, which did not exist when they were granted: by then they have been counted.
+        self.push(now + self.span + min(2 * trip, self.span), flying)
 
-    def leave_to_others(self, foreign: float, now: int) -> None:
-        """Others hold so many of the window: our cap for one window."""
+    def leave_to_others(self, foreign: float, now: int, until: int) -> None:
+        """Others hold so many of the window: our cap until this instant."""
         room = min(self.amount, self.learned or self.amount) - foreign
         cap = max(1, min(self._fair, int(room)))
-        self._foreign_until = now + self.span if cap < self._fair else FOREVER
+        self._foreign_until = max(until, now + 1) if cap < self._fair else FOREVER
         if cap != self.cap:
             self.set_cap(cap)
 
@@ -247,6 +251,8 @@ class WindowMeter(PlacesMeter):
 
     def memory(self) -> dict[str, int]:
         found = super().memory()
+        if self.told:
+            found |= {"amount": self.amount, "per": self.per}
         if self._relax_guard is not None:
             found["guard"] = self.guard
         return found

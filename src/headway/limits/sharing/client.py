@@ -115,6 +115,11 @@ class PlacesHolder:
         return self._opened is not None or (self._probe_settled and not self._probed_said)
 
     @property
+    def own(self) -> str:
+        """Our own figures, in words."""
+        return f"{self._cap:,} per {self._per / SECOND:.3g} s"
+
+    @property
     def keen(self) -> bool:
         """Whether the end of each call is news for the keeper."""
         return self.single or self.cold

@@ -111,6 +111,11 @@ class LotHolder:
         return not self._known or self._heard[1] > max(meter.used, meter.total) + max(1, meter.cap // 100)
 
     @property
+    def own(self) -> str:
+        """Our own figures, in words."""
+        return f"{self._cap[0]:,} a period"
+
+    @property
     def keen(self) -> bool:
         """Whether the end of each call is news for the keeper."""
         return self._cold or not self._settled
