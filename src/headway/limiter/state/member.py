@@ -32,6 +32,7 @@ from headway.limits.sharing.exchange import AnyAnswer
 from headway.limits.sharing.learned import LearnedAnswer, LearnedAsk
 from headway.limits.sharing.lots import LotAnswer
 from headway.limits.sharing.places import Answer
+from headway.limits.sharing.queue import NOTHING, Head, Queue, Queues
 from headway.limits.sharing.quota_client import LotHolder
 from headway.limits.ticket import Ticket
 from headway.sqlite import process
@@ -83,6 +84,7 @@ class Member:
         self._unused = unused
         self._id = process.holder_id()
         self._holders: dict[str, tuple[str, PlacesHolder | LotHolder]] = {}
+        self._queues = Queues(ttl)
         self._asked: list[tuple[str, PlacesHolder | LotHolder]] = []  # in the order of the last requests
         self._departures: list[Request] = []
         self._answered = threading.Condition(lock)
@@ -243,22 +245,22 @@ class Member:
         """The monotonic instant at which to ask next; None for never, as things stand."""
         with self._lock:
             now = self._look()
-            queued = self._queued()
-            times = [holder.due(now, queued.get(name, 0)) for name, (_, holder) in self._holders.items()]
+            queued = self._queued(now)
+            times = [holder.due(now, queued.get(name, NOTHING)) for name, (_, holder) in self._holders.items()]
         return min((at for at in times if at is not None), default=None)
 
     def requests(self) -> tuple[int, list[Request]]:
         """What to ask now, for all limits, and the instant from which leases count."""
         with self._lock:
             now = self._look()
-            queued = self._queued()
+            queued = self._queued(now)
             asks: list[Request] = []
             if not self._taught and not self._left:
                 self._asked, self._to_learn = [], False
                 return now, self._lessons()
             self._asked = [(name, holder) for name, (_, holder) in self._holders.items()]
             for name, (key, holder) in self._holders.items():
-                waiting = queued.get(name, 0)
+                waiting = queued.get(name, NOTHING)
                 if isinstance(holder, LotHolder):
                     asks.append(Request(key, holder.amount, None, holder.ask(now, waiting)))
                 else:
@@ -355,11 +357,12 @@ class Member:
             self._gate.calm(now)
         return now
 
-    def _queued(self) -> dict[str, int]:
-        queued = self._gate.queued()
+    def _queued(self, now: int) -> dict[str, Queue]:
+        queued = self._queues.look(self._gate.queued(), now)
         if self._extra:
             for name in self._holders:
-                queued[name] = queued.get(name, 0) + self._extra
+                cost, head = queued.get(name, NOTHING)
+                queued[name] = Queue(cost + self._extra, head if head.cost else Head(self._extra, 0, 1))
         return queued
 
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 from headway.limits.limits import SECOND
 from headway.limits.meters.quota import QuotaMeter
 from headway.limits.sharing.lots import LotAnswer, LotAsk
+from headway.limits.sharing.queue import NOTHING, Queue
 
 __all__ = ["LotHolder"]
 
@@ -80,9 +81,9 @@ class LotHolder:
 
     # -- called by the limiter
 
-    def due(self, now: int, queued: int) -> int | None:
+    def due(self, now: int, queue: Queue = NOTHING) -> int | None:
         """When to ask next; None for never, as things stand."""
-        at = self._due(now, queued)
+        at = self._due(now, queue.cost)
         return None if at is None else max(at, self._retry)
 
     def _due(self, now: int, queued: int) -> int | None:
@@ -140,9 +141,9 @@ class LotHolder:
             self._cap = [self.meter.cap, self.meter.cap]  # learned since
         return self._cap[0]
 
-    def ask(self, now: int, queued: int) -> LotAsk:
+    def ask(self, now: int, queue: Queue = NOTHING) -> LotAsk:
         """The request to send now."""
-        meter = self.meter
+        meter, queued = self.meter, queue.cost
         end, used, owed = self._use()
         places = meter.places or 0
         since = used - (self._said[1] if self._said[0] == end else 0)
