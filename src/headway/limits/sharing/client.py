@@ -106,7 +106,7 @@ class PlacesHolder:
         return None if at is None else max(at, self._retry)
 
     def _due(self, now: int, queue: Queue) -> int | None:
-        meter, queued = self.meter, queue.cost
+        meter, queued = self.meter, queue.soon
         if self._pause_until > max(now, self._paused_said) or (self.cold and self._news()):
             return now
         held = meter.held(now)
@@ -158,7 +158,7 @@ class PlacesHolder:
 
     def ask(self, now: int, queue: Queue = NOTHING) -> tuple[Keeping, Ask]:
         """The request to send now."""
-        meter, queued = self.meter, queue.cost
+        meter, queued = self.meter, queue.soon
         held = meter.held(now)
         self._own_figures()
         if now >= meter.lease_until and (meter.places or 0) > held:
@@ -187,11 +187,11 @@ class PlacesHolder:
         )  # fmt: skip
 
     def _want(self, held: int, queue: Queue) -> int:
-        if self.leaving or not (held or queue.cost):
+        if self.leaving or not (held or queue.soon):
             return 0
         if self.single:
             return min(self.meter.cap, held + queue.head.cost)
-        busy = max(held + queue.cost, self._peak)
+        busy = max(held + queue.soon, self._peak)
         return min(self.meter.cap, busy + self._spare(busy))
 
     def _spare(self, busy: int) -> int:

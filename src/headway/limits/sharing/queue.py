@@ -1,4 +1,4 @@
-"""What waits in this process for limits that are shared: how much in all, and the call that has waited longest."""
+"""What waits in this process for limits that are shared: how much in all, and how much of each for one call to go."""
 
 from __future__ import annotations
 
@@ -11,7 +11,11 @@ __all__ = ["NOTHING", "Head", "Queue", "Queues"]
 
 
 class Head(NamedTuple):
-    """The call that has waited longest for a limit: its cost, for how many ns it has been at the head, its number."""
+    """What lets whichever call is next go: the most that the first of a lane costs of a limit, 0 if none could go soon.
+
+    `waited`: ns for which the oldest of this process, whatever its limits, has been the first of its lane; `number`
+    tells it from the next.
+    """
 
     cost: int = 0
     waited: int = 0
@@ -19,17 +23,26 @@ class Head(NamedTuple):
 
 
 class Queue(NamedTuple):
-    """`cost` of all that waits for one limit, and its `head`: of cost 0 if none could go soon."""
+    """What waits for one limit: `cost` of all of it, and the head."""
 
     cost: int = 0
     head: Head = Head()
+
+    @property
+    def soon(self) -> int:
+        """Cost of what waits, if any of it could go soon."""
+        return self.cost if self.head.cost else 0
 
 
 NOTHING = Queue()
 
 
 class Queues:
-    """Remembers since when each call has been the first of its lane, so that every limit counts its time alike."""
+    """Remembers since when each call has been the first of its lane.
+
+    All limits of a process are told one age, its oldest, and the most that any first call costs: so every keeper lines
+    processes up alike, and whichever call the gate lets go first finds what it needs.
+    """
 
     __slots__ = ("_since", "_soon")
 
@@ -40,8 +53,9 @@ class Queues:
     def look(self, tickets: Iterable[Ticket], now: int) -> dict[str, Queue]:
         """What waits, by limit. `tickets`: lane by lane, in the order of each."""
         costs: dict[str, int] = {}
-        heads: dict[str, tuple[int, int, int]] = {}
+        heads: dict[str, int] = {}
         since: dict[int, int] = {}
+        oldest = (now, 0)
         lane: Lane | None = None
         for ticket in tickets:
             for meter in ticket.meters:
@@ -49,13 +63,18 @@ class Queues:
             if ticket.more.lane is lane:
                 continue
             lane, number = ticket.more.lane, ticket.more.seq
-            at = since[number] = self._since.get(number, now)
-            if all(meter.soonest(now, ticket.cost_of(meter)) <= now + self._soon for meter in ticket.meters):
+            since[number] = self._since.get(number, now)
+            if self._could_go(ticket, now):
+                oldest = min(oldest, (since[number], number)) if oldest[1] else (since[number], number)
                 for meter in ticket.meters:
-                    mine = (at, number, ticket.cost_of(meter))
-                    heads[meter.name] = min(heads.get(meter.name, mine), mine)
+                    heads[meter.name] = max(heads.get(meter.name, 0), ticket.cost_of(meter))
         self._since = since
-        found = {name: Queue(cost) for name, cost in costs.items()}
-        for name, (at, number, cost) in heads.items():
-            found[name] = Queue(costs[name], Head(cost, now - at, number))
-        return found
+        at, number = oldest
+        return {name: Queue(cost, Head(heads.get(name, 0), now - at, number)) for name, cost in costs.items()}
+
+    def _could_go(self, ticket: Ticket, now: int) -> bool:
+        """Whether nothing but the lender stands in its way for long."""
+        return all(
+            max(meter.paused_until, meter.hoped(now, min(ticket.cost_of(meter), meter.cap))) <= now + self._soon
+            for meter in ticket.meters
+        )
