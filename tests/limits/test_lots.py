@@ -8,12 +8,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from headway.limits.gate import Gate
 from headway.limits.limits import Quota
 from headway.limits.sharing.lots import LotAsk
 from headway.limits.sharing.quota_client import LotHolder
 from tests.limits.keeper import Keeper
-from tests.limits.world import SECOND
+from tests.limits.world import SECOND, Desk
 
 TTL = 6 * SECOND
 DAY = 86_400 * SECOND
@@ -69,7 +68,7 @@ def test_what_is_owed_counts_although_an_older_headway_turned_the_period():
 
 
 def test_a_holder_tells_what_it_owes_before_the_reset_with_no_lot_and_nobody_waiting():
-    gate = Gate([Quota(100, "00:00 UTC")])
+    gate = Desk([Quota(100, "00:00 UTC")])
     meter = gate.meters["quota"]
     holder = LotHolder(meter, "a", ttl=TTL, unused=False)
     keeper = Keeper()
@@ -77,14 +76,16 @@ def test_a_holder_tells_what_it_owes_before_the_reset_with_no_lot_and_nobody_wai
     now, wall = 100 * SECOND, MIDNIGHT - 20 * SECOND
     gate.request()
     for _ in range(2):  # the first answer brings the period
-        holder.apply(keeper.lot("q", 100, holder.ask(now, wall, 1), now, wall), now, now)
+        holder.apply(keeper.lot("q", 100, holder.ask(now, gate.queue("quota", now)), now, wall), now, now)
     assert len(gate.poll(now, wall).granted) == 1
-    holder.apply(keeper.lot("q", 100, holder.ask(now, wall, 0), now, wall), now, now)
+    holder.apply(keeper.lot("q", 100, holder.ask(now), now, wall), now, now)
     now, wall = now + 16 * SECOND, wall + 16 * SECOND
-    at = holder.due(now, wall, 0)
+    gate.gate.look_at(now, wall)
+    meter.surrender(now, 9)
+    at = holder.due(now)
     assert at is not None
     assert at <= now
-    told = holder.ask(now, wall, 0)
+    told = holder.ask(now)
     assert (told.owed, told.keeps) == (1, 0)
 
 
@@ -111,7 +112,7 @@ def test_a_period_that_an_older_headway_put_a_year_ahead_turns_back_with_what_wa
 
 
 def test_the_stores_clock_is_believed_by_a_meter_whose_process_is_a_year_ahead():
-    gate = Gate([Quota(100, "00:00 UTC")])
+    gate = Desk([Quota(100, "00:00 UTC")])
     meter = gate.meters["quota"]
     holder = LotHolder(meter, "a", ttl=TTL, unused=False)
     keeper = Keeper()
@@ -119,7 +120,7 @@ def test_the_stores_clock_is_believed_by_a_meter_whose_process_is_a_year_ahead()
     gate.request()
     for now in (SECOND, 2 * SECOND):
         own = NOON + now + 365 * DAY
-        holder.apply(keeper.lot("q", 100, holder.ask(now, own, 1), now, NOON + now), now, now)
+        holder.apply(keeper.lot("q", 100, holder.ask(now, gate.queue("quota", now)), now, NOON + now), now, now)
     assert len(gate.poll(2 * SECOND, NOON + 2 * SECOND + 365 * DAY).granted) == 1
     assert meter.end == MIDNIGHT
 
@@ -190,16 +191,17 @@ def test_a_loss_of_an_earlier_period_says_nothing_of_a_quota_that_is_new_today()
 
 def test_what_is_heard_between_an_ask_and_its_answer_is_kept():
     """L6."""
-    gate = Gate([Quota(100, "00:00 UTC")])
+    gate = Desk([Quota(100, "00:00 UTC")])
     holder = LotHolder(gate.meters["quota"], "a", ttl=TTL, unused=False)
     keeper = Keeper()
-    first = holder.ask(SECOND, NOON, 1)
+    gate.gate.look_at(SECOND, NOON)
+    first = holder.ask(SECOND)
     holder.hear(55)
     holder.pause(9 * SECOND)
     holder.apply(keeper.lot("q", 100, first, 1, NOON), SECOND, SECOND)
-    due = holder.due(SECOND, NOON, 0)
+    due = holder.due(SECOND)
     assert due == SECOND
-    second = holder.ask(SECOND, NOON, 1)
+    second = holder.ask(SECOND)
     assert (second.heard, second.pause_for) == (55, 8 * SECOND)
 
 

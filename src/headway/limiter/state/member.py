@@ -7,6 +7,7 @@ Rules:
   in an event and in the log, in words that fit.
 * What is learned goes to the state beside the limits and comes back to every limiter that shares their keys: it is kept
   under what the keys of several limits have in common, so that no account hears of another's.
+* Who shares a limit with somebody who knows better asks what was learned, and everybody now and then.
 * Nothing is asked for before what others learned was heard: the first call of a process would be one too many.
 """
 
@@ -39,6 +40,7 @@ from headway.sqlite import process
 
 __all__ = ["Member"]
 
+_LESSONS = 2  # ttl until what others learned is asked for again
 _SHORT = 1.0  # seconds of waiting that are worth no word
 _REASONS = {
     "new": "nobody knows yet what was used of it, and the platform did not say: the rest may be used",
@@ -94,6 +96,7 @@ class Member:
         self._said: set[tuple[str, str]] = set()
         self._taught = False  # we have heard what others learned
         self._to_learn = True
+        self._learn_at = 0
         self.keen = True
         self.nudged = False
         self.planned: int | None = None
@@ -266,8 +269,8 @@ class Member:
                 else:
                     keeping, ask = holder.ask(now, waiting)
                     asks.append(Request(key, keeping.amount, keeping, ask))
-            if self._to_learn:
-                self._to_learn = False
+            if self._to_learn or now >= self._learn_at:
+                self._to_learn, self._learn_at = False, now + _LESSONS * self._ttl
                 asks += self._lessons()
             return now, asks + self._departures
 
@@ -296,12 +299,14 @@ class Member:
                 name, holder = self._asked[i]
                 if self._holders[name][1] is not holder:
                     continue  # it went by another key meanwhile: the answer is nobody's
+                stricter = holder.stricter
                 if isinstance(holder, LotHolder):
                     assert isinstance(answer, LotAnswer)
                     holder.apply(answer, asked, now)
                 else:
                     assert isinstance(answer, Answer)
                     holder.apply(answer, asked, now)
+                self._to_learn |= holder.stricter not in {"", stricter}
                 texts += self._words(name, holder, now)
                 self._gate.unsettled(holder.meter)
             self._feel()

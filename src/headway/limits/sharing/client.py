@@ -15,7 +15,7 @@ Rules:
 from __future__ import annotations
 
 from headway.limits.limits import SECOND
-from headway.limits.meters.meter import Meter
+from headway.limits.meters.meter import Meter, usable
 from headway.limits.sharing.places import Answer, Ask, Keeping
 from headway.limits.sharing.queue import NOTHING, Head, Queue
 
@@ -35,13 +35,16 @@ class PlacesHolder:
         "_blocked",
         "_busy",
         "_cap",
+        "_cooling",
         "_empty",
         "_epoch",
         "_fresh",
         "_hungry",
+        "_learned",
         "_next",
         "_number",
         "_opened",
+        "_opened_said",
         "_pause_until",
         "_paused_said",
         "_peak",
@@ -82,11 +85,13 @@ class PlacesHolder:
         self._ttl = ttl
         self._fresh = fresh
         self._cap = meter.cap  # as it was before others who share it were stricter, or as learned since
+        self._learned = meter.learned
         self._per = meter.turnaround
         self._adopted = self._at_ask = (self._cap, self._per)
         self._number = 0
         self._epoch, self._seq = "", 0
         self._said = self._busy = self._wanted = 0
+        self._cooling = 0  # places that the last ask could not give back
         self._peak = 0  # the most that was held and queued since the last ask, as far as anybody looked
         self._empty = 0  # asks in a row that brought nothing
         self._aside: list[tuple[int, int, int]] = []
@@ -94,6 +99,7 @@ class PlacesHolder:
         self._blocked = self._hungry = False
         self._pause_until = self._paused_said = 0
         self._opened: int | None = None
+        self._opened_said: int | None = None
         self._probe = self._probe_settled = self._probed_said = False
         self._next = self._asked = self._retry = self._ripe_at = 0
         meter.lend(0, 0)
@@ -111,7 +117,7 @@ class PlacesHolder:
             return now
         held = meter.held(now)
         self._peak = max(self._peak, held + queued)
-        if self.single and self._aside:
+        if self.single and (self._aside or held - meter.in_flight > self._cooling):
             return max(now, self._asked + _SOONEST)  # it was used: others wait for it
         places = meter.places or 0
         if queued > 0 and held + queued > places and self._more_to_ask_for(held, queue):
@@ -127,7 +133,7 @@ class PlacesHolder:
 
     def _news(self) -> bool:
         """Whether there is something to tell that may open the state."""
-        return self._opened is not None or (self._probe_settled and not self._probed_said)
+        return self._opened != self._opened_said or (self._probe_settled and not self._probed_said)
 
     @property
     def keen(self) -> bool:
@@ -175,9 +181,11 @@ class PlacesHolder:
         self._blocked = bool(queued) and held + queued > places
         self._asked, self._said = now, places
         self._busy = self._peak = held + queued
+        self._cooling = held - meter.in_flight
         self._at_ask = (meter.cap, meter.turnaround)
         self._number += 1
         self._paused_said, self._probed_said = self._pause_until, self._probe_settled
+        self._opened_said = self._opened
         return Keeping(self._cap, self._per, self.linger, self._ttl), Ask(
             self.holder, self._number, self._epoch, self._seq, places, held,
             tuple((number, max(0, at - now), count) for number, at, count in self._aside), want,
@@ -211,10 +219,15 @@ class PlacesHolder:
 
     def _own_figures(self) -> None:
         """What was learned since the last answer is ours: the others hear of it."""
-        if self.meter.cap != self._adopted[0]:
-            self._cap = self.meter.cap
-        if self.meter.turnaround != self._adopted[1]:
-            self._per = self.meter.turnaround
+        meter = self.meter
+        if meter.cap != self._adopted[0]:
+            self._cap = meter.cap
+        elif meter.learned is not None and meter.learned != self._learned:
+            # What was adopted from others is ours from now on, whether they stay or not.
+            self._cap = min(self._cap, usable(meter.learned, meter.share, meter.reserve))
+        self._learned = meter.learned
+        if meter.turnaround != self._adopted[1]:
+            self._per = meter.turnaround
 
     def apply(self, answer: Answer, asked: int, now: int) -> None:
         """Use the answer to the request that was made at `asked`."""
@@ -232,7 +245,8 @@ class PlacesHolder:
         self._probe |= answer.probe and answer.places > 0
         self.cold = answer.probe
         if not answer.probe:
-            self._opened, self._probe, self._probe_settled = None, False, False
+            self._opened = self._opened_said = None
+            self._probe = self._probe_settled = False
         self._epoch, self._seq, self._fresh = answer.epoch, answer.seq, False
         self._aside = [each for each in self._aside if each[0] > answer.number]
         self._target, self.single, self._hungry = answer.target, answer.single, answer.hungry
@@ -257,7 +271,7 @@ class PlacesHolder:
         if answer.hungry and (over or (not answer.single and places - self._busy > self._spare(self._busy))):
             wait = self._ttl // 24  # what lies idle here, or is too much, is for others
         if short and answer.ripe:
-            wait = min(wait, max(_SOONEST << min(self._empty, 6), answer.ripe))
+            wait = min(wait, max(_SOONEST << min(self._empty, 3), answer.ripe))
         return wait
 
     def _adopt(self, answer: Answer) -> None:
@@ -307,5 +321,5 @@ class PlacesHolder:
         self.holder = holder
         self._epoch, self._seq, self._number, self._said = "", 0, 0, 0
         self._aside, self._target, self._next, self._retry = [], None, 0, 0
-        self._wanted = self._peak = self._empty = 0
+        self._wanted = self._peak = self._empty = self._cooling = 0
         self._blocked = self._fresh = self._probe = self._probe_settled = False
