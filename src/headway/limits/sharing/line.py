@@ -60,6 +60,8 @@ def due_to(pool: Pool, beside: Beside, ask: Ask, wants: dict[str, int], *, singl
             shares = max_min(pool.amount - cost, rest, turn) | {first: cost}
             kept = max(0, cost - pool.holders[first][0]) if first != ask.holder else 0
     target = shares[ask.holder]
+    if pool.free < 0:  # somebody holds more than it was lent: what is idle elsewhere makes up for it
+        target = min(target, max(ask.busy, mine + pool.free))
     return max(0, min(target - mine, pool.free - kept)), target
 
 
@@ -79,5 +81,4 @@ def _whole_calls(pool: Pool, beside: Beside, ask: Ask, order: list[str]) -> tupl
     if lack and pool.free - ahead >= lack:
         pool.line.remove(ask.holder)
         return lack, mine + lack
-    missing = max(0, ahead - max(0, pool.free))
-    return 0, max(min(ask.busy, mine), mine - missing)
+    return 0, max(min(ask.busy, mine), mine - max(0, ahead - pool.free))

@@ -174,7 +174,9 @@ class LotHolder:
 
     def _pace(self, now: int, end: int, used: int) -> float:
         """Calls a second, over the last heartbeat or two: asks may follow each other closely."""
-        if self._paces[0][1] != end or used < self._paces[0][2]:
+        if not self._number:
+            self._paces = [(now, end, used)]
+        elif self._paces[0][1] != end or used < self._paces[0][2]:
             self._paces = [(self._asked, end, 0)]
         pace = (used - self._paces[0][2]) / max(1.0, (now - self._paces[0][0]) / SECOND)
         if now - self._paces[-1][0] >= self._ttl // 3:
