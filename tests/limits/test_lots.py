@@ -119,7 +119,7 @@ def test_the_stores_clock_is_believed_by_a_meter_whose_process_is_a_year_ahead()
     warm(keeper)
     gate.request()
     for now in (SECOND, 2 * SECOND):
-        own = NOON + now + 365 * DAY
+        gate.gate.look_at(now, NOON + now + 365 * DAY)
         holder.apply(keeper.lot("q", 100, holder.ask(now, gate.queue("quota", now)), now, NOON + now), now, now)
     assert len(gate.poll(2 * SECOND, NOON + 2 * SECOND + 365 * DAY).granted) == 1
     assert meter.end == MIDNIGHT
@@ -236,3 +236,13 @@ def test_no_lot_is_lent_beyond_what_remains(data):
         else:
             used[name] = (end, before + spent, held_before)
     assert sum(spent for end, spent, _ in used.values() if end == MIDNIGHT) <= amount
+
+
+def test_a_dead_holder_owes_what_it_said_and_the_lot_that_it_got_after_that():
+    keeper = Keeper()
+    epoch = warm(keeper)
+    before = MIDNIGHT - 2 * SECOND
+    said = ask("a", used=1, owed=1, want=1, epoch=epoch)
+    assert keeper.lot("q", 100, said, SECOND, before).places == 1
+    after = keeper.lot("q", 100, ask("b", end=MIDNIGHT + DAY, want=1), 20 * SECOND, MIDNIGHT + 10 * SECOND)
+    assert after.used == 2

@@ -86,7 +86,9 @@ def _one(
     if isinstance(ask, LearnedAsk):
         words = merge(more.get("learned", {}) if more else {}, ask.words, wall)
         known = more or {}
-        return LearnedAnswer(words), {} if words == known.get("learned", {}) else {beside(key): known | {"learned": words}}
+        return LearnedAnswer(words), {} if words == known.get("learned", {}) else {
+            beside(key): known | {"learned": words}
+        }
     if isinstance(ask, LotAsk):
         lots, aside = _lots(body), _made(LotBeside.read, more) or LotBeside()
         damaged = damaged or (lots is None and body is not None)

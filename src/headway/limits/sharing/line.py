@@ -1,8 +1,8 @@
 """Whose turn it is where a limit does not suffice for all who share it: calls are lent whole, the oldest first.
 
 Rules:
-* Every holder says which of its calls has waited longest, and for how long. By that all limits of an account order their
-  holders alike, so that no two holders can have for ever what the other needs.
+* Every holder says how long its oldest call has waited. By that all limits of an account order their holders alike, so
+  that no two holders can have for ever what the other needs.
 * Who is first gets all that its call costs, though it be more than a fair share; the others share the rest.
 * Where places are fewer than two for each hungry holder, a place is lent for a single use, and a call gets all or
   nothing; who holds idle places that somebody ahead needs gives them back.

@@ -50,8 +50,8 @@ class Ask:
     cooling. `returns`: (number of the ask that first said so, ns left to cool, places), all of which it has had no
     answer to. `opened`: calls that the platform said are in its window, everybody's, after a probe; `probed`: a probe
     came back without such a word. `pause_for`: ns that the platform asked to be left alone. `leave`: the holder goes.
-    `fresh`: the caller vouches that nothing was used before. `call`: of the call that has waited longest, its cost, for
-    how many ns, and a number that tells it from the next.
+    `fresh`: the caller vouches that nothing was used before. `call`: what its next call costs at most, for how many
+    ns its oldest has waited, and a number that tells that from the next.
     """
 
     holder: str
@@ -138,7 +138,8 @@ class Beside:
 
     `holders`: number of the last ask, places lent in its answer, lease_until, amount, per, linger. `orphans`: until
     when the places of a holder that lapsed cool, and how many. `line`: since when each holder's oldest call waits, its
-    cost and number (0: an older Headway's, which says nothing of it). `more`: what a newer Headway wrote, kept as it is.
+    cost and number (0: an older Headway's, which says nothing of it). `more`: what a newer Headway wrote, kept
+    as it is.
     """
 
     epoch: str = ""
