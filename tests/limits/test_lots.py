@@ -246,3 +246,17 @@ def test_a_dead_holder_owes_what_it_said_and_the_lot_that_it_got_after_that():
     assert keeper.lot("q", 100, said, SECOND, before).places == 1
     after = keeper.lot("q", 100, ask("b", end=MIDNIGHT + DAY, want=1), 20 * SECOND, MIDNIGHT + 10 * SECOND)
     assert after.used == 2
+
+
+def test_the_unused_rest_of_a_holders_lot_is_no_part_of_what_the_platform_counted():
+    keeper = Keeper()
+    epoch = warm(keeper, 1000)
+    for number in range(1, 4):
+        keeper.lot("q", 1000, ask("a", number, want=30, keeps=10 * (number - 1), epoch=epoch), number, NOON)
+    told = ask("a", 4, used=2, keeps=20, want=20, heard=997, epoch=epoch)
+    keeper.lot("q", 1000, told, 4, NOON)
+    keeper.lot("q", 1000, ask("a", 5, used=2, keeps=0, heard=997, epoch=epoch), 5, NOON)
+    left = [
+        keeper.lot("q", 1000, ask("b", n, keeps=n - 1, want=50, epoch=epoch), 5 + n, NOON).places for n in (1, 2, 3, 4)
+    ]
+    assert left[-1] == 3

@@ -282,7 +282,8 @@ def _hear(pool: LotPool, beside: LotBeside, amount: int, ask: LotAsk) -> None:
         beside.remembered = max(beside.remembered, ask.known)
     mine = ask.settled and ask.epoch == beside.epoch
     if ask.heard is not None:
-        beside.heard = max(beside.heard, ask.heard - pool.used - pool.lent)
+        # Of the lots of others nobody knows yet what was used; of this holder's own rest nothing was.
+        beside.heard = max(beside.heard, ask.heard - pool.used - pool.lent + pool.lots[ask.holder])
         pool.cold = beside.assumed = False
         if pool.lost:  # the platform's word takes the place of what was remembered
             pool.lost, beside.remembered = False, 0
