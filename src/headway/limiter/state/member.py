@@ -40,7 +40,7 @@ from headway.sqlite import process
 
 __all__ = ["Member"]
 
-_LESSONS = 2  # ttl until what others learned is asked for again
+_LESSONS = 10  # ttl until what others learned is asked for again
 _SHORT = 1.0  # seconds of waiting that are worth no word
 _REASONS = {
     "new": "nobody knows yet what was used of it, and the platform did not say: the rest may be used",

@@ -264,7 +264,7 @@ class PlacesHolder:
         """How long until the next heartbeat; less while somebody, we or others, could have more."""
         short = places < answer.target or (answer.single and places < self._wanted)
         # One more or less, as the remainder goes round, is nobody's hunger.
-        over = answer.places - answer.target > answer.target // 8
+        over = places - answer.target > answer.target // 8
         wait = self._ttl // 3
         if short or over or answer.single:
             wait = self._ttl // 6
