@@ -26,6 +26,8 @@ _ROUNDS = 8  # the remainder goes round slowly: a place that moved at every requ
 def stand(pool: Pool, beside: Beside, ask: Ask, now: int, *, single: bool) -> None:
     """Bring the line up to date with what this holder says."""
     line = beside.line
+    if not (line or pool.line or ask.call[0] or single):
+        return
     for name in [each for each, (_, _, call) in line.items() if not call and each not in pool.line]:
         del line[name]
     for name in [each for each in line if each not in pool.holders]:

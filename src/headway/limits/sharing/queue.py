@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from headway.limits.ticket import Lane, Ticket
@@ -50,8 +50,11 @@ class Queues:
         self._soon = soon  # ns: who waits for something later, the reset of a quota, stands in nobody's way
         self._since: dict[int, int] = {}
 
-    def look(self, tickets: Iterable[Ticket], now: int) -> dict[str, Queue]:
+    def look(self, tickets: Sequence[Ticket], now: int) -> dict[str, Queue]:
         """What waits, by limit. `tickets`: lane by lane, in the order of each."""
+        if not tickets:
+            self._since = {}
+            return {}
         costs: dict[str, int] = {}
         heads: dict[str, int] = {}
         since: dict[int, int] = {}
