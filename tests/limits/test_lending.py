@@ -61,7 +61,7 @@ class Cluster:
     def exchange(self, member) -> None:
         gate, holder, skew = member
         clock = self.now + skew
-        queued = gate.gate.queued().get("window", 0)
+        queued = gate.queue("window", clock)
         due = holder.due(clock, queued)
         if due is None or due > clock:
             return
@@ -163,7 +163,7 @@ def test_nothing_is_lent_twice_whoever_lapses_dies_or_is_not_heard(seed, holders
             level += change
             worst = max(worst, level)
         assert worst <= 9
-    assert len(cluster.stamps) > 10
+    assert len(cluster.stamps) > 20
 
 
 def test_what_is_said_between_an_ask_and_its_answer_is_kept_for_the_next_ask():
@@ -172,20 +172,21 @@ def test_what_is_said_between_an_ask_and_its_answer_is_kept_for_the_next_ask():
     gate = Desk([Concurrency(1, name="window")])
     mine = PlacesHolder(gate.meters["window"], "a", linger=SECOND, ttl=TTL, fresh=True)
     gate.request()
-    keeping, ask = mine.ask(1, 1)
+    keeping, ask = mine.ask(1, gate.queue("window", 1))
     mine.apply(keeper.places("k", keeping, ask, 1), 1, 1)
+    gate.gate.unsettled(gate.meters["window"])
     (ticket,) = gate.poll(1, 0).granted
     keeper.places("k", keeping, Ask("b", 1, want=1), 2)  # another wants the only place, too: it is for a single use
-    keeping, ask = mine.ask(3, 0)
+    keeping, ask = mine.ask(3)
     mine.apply(keeper.places("k", keeping, ask, 3), 3, 3)
     assert mine.single
-    keeping, ask = mine.ask(4, 0)
+    keeping, ask = mine.ask(4)
     gate.settle(ticket, 5, 0)
     mine.used(5, 1)  # its place was given back while the ask was under way
     mine.pause(9 * SECOND)
     mine.apply(keeper.places("k", keeping, ask, 6), 4, 6)
-    assert mine.due(6, 0) == 6
-    keeping, ask = mine.ask(6, 0)
+    assert mine.due(6) == 6
+    keeping, ask = mine.ask(6)
     assert ask.pause_for == 9 * SECOND - 6
     assert [(number, count) for number, _, count in ask.returns] == [(ask.number, 1)]
     keeper.places("k", keeping, ask, 7)
@@ -347,7 +348,7 @@ def test_a_quota_lent_in_lots_ends_below_by_at_most_a_lot_per_kill(seed, amount)
             used += 1
             gate.settle(ticket, now, wall)
             holder.used(now, 1)
-        queued = gate.waiting
+        queued = gate.queue("quota", now)
         due = holder.due(now, queued)
         if due is not None and due <= now:
             holder.apply(keeper.lot("q", amount, holder.ask(now, queued), now, wall, dead=dead), now, now)

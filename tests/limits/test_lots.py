@@ -12,7 +12,7 @@ from headway.limits.limits import Quota
 from headway.limits.sharing.lots import LotAsk
 from headway.limits.sharing.quota_client import LotHolder
 from tests.limits.keeper import Keeper
-from tests.limits.world import Desk, SECOND
+from tests.limits.world import SECOND, Desk
 
 TTL = 6 * SECOND
 DAY = 86_400 * SECOND
@@ -74,18 +74,18 @@ def test_a_holder_tells_what_it_owes_before_the_reset_with_no_lot_and_nobody_wai
     keeper = Keeper()
     warm(keeper)
     now, wall = 100 * SECOND, MIDNIGHT - 20 * SECOND
-    waiting = gate.request()
-    gate.look(now, wall)
+    gate.request()
     for _ in range(2):  # the first answer brings the period
-        holder.apply(keeper.lot("q", 100, holder.ask(now, 1), now, wall), now, now)
-    assert gate.poll(now, wall).granted == (waiting,)
-    holder.apply(keeper.lot("q", 100, holder.ask(now, 0), now, wall), now, now)
+        holder.apply(keeper.lot("q", 100, holder.ask(now, gate.queue("quota", now)), now, wall), now, now)
+    assert len(gate.poll(now, wall).granted) == 1
+    holder.apply(keeper.lot("q", 100, holder.ask(now), now, wall), now, now)
     now, wall = now + 16 * SECOND, wall + 16 * SECOND
     gate.gate.look_at(now, wall)
-    at = holder.due(now, 0)
+    meter.surrender(now, 9)
+    at = holder.due(now)
     assert at is not None
     assert at <= now
-    told = holder.ask(now, 0)
+    told = holder.ask(now)
     assert (told.owed, told.keeps) == (1, 0)
 
 
@@ -119,8 +119,8 @@ def test_the_stores_clock_is_believed_by_a_meter_whose_process_is_a_year_ahead()
     warm(keeper)
     gate.request()
     for now in (SECOND, 2 * SECOND):
-        gate.look(now, NOON + now + 365 * DAY)
-        holder.apply(keeper.lot("q", 100, holder.ask(now, 1), now, NOON + now), now, now)
+        gate.gate.look_at(now, NOON + now + 365 * DAY)
+        holder.apply(keeper.lot("q", 100, holder.ask(now, gate.queue("quota", now)), now, NOON + now), now, now)
     assert len(gate.poll(2 * SECOND, NOON + 2 * SECOND + 365 * DAY).granted) == 1
     assert meter.end == MIDNIGHT
 
@@ -194,14 +194,14 @@ def test_what_is_heard_between_an_ask_and_its_answer_is_kept():
     gate = Desk([Quota(100, "00:00 UTC")])
     holder = LotHolder(gate.meters["quota"], "a", ttl=TTL, unused=False)
     keeper = Keeper()
-    gate.look(SECOND, NOON)
-    first = holder.ask(SECOND, 1)
+    gate.gate.look_at(SECOND, NOON)
+    first = holder.ask(SECOND)
     holder.hear(55)
     holder.pause(9 * SECOND)
     holder.apply(keeper.lot("q", 100, first, 1, NOON), SECOND, SECOND)
-    due = holder.due(SECOND, 0)
+    due = holder.due(SECOND)
     assert due == SECOND
-    second = holder.ask(SECOND, 1)
+    second = holder.ask(SECOND)
     assert (second.heard, second.pause_for) == (55, 8 * SECOND)
 
 
@@ -236,3 +236,27 @@ def test_no_lot_is_lent_beyond_what_remains(data):
         else:
             used[name] = (end, before + spent, held_before)
     assert sum(spent for end, spent, _ in used.values() if end == MIDNIGHT) <= amount
+
+
+def test_a_dead_holder_owes_what_it_said_and_the_lot_that_it_got_after_that():
+    keeper = Keeper()
+    epoch = warm(keeper)
+    before = MIDNIGHT - 2 * SECOND
+    said = ask("a", used=1, owed=1, want=1, epoch=epoch)
+    assert keeper.lot("q", 100, said, SECOND, before).places == 1
+    after = keeper.lot("q", 100, ask("b", end=MIDNIGHT + DAY, want=1), 20 * SECOND, MIDNIGHT + 10 * SECOND)
+    assert after.used == 2
+
+
+def test_the_unused_rest_of_a_holders_lot_is_no_part_of_what_the_platform_counted():
+    keeper = Keeper()
+    epoch = warm(keeper, 1000)
+    for number in range(1, 4):
+        keeper.lot("q", 1000, ask("a", number, want=30, keeps=10 * (number - 1), epoch=epoch), number, NOON)
+    told = ask("a", 4, used=2, keeps=20, want=20, heard=997, epoch=epoch)
+    keeper.lot("q", 1000, told, 4, NOON)
+    keeper.lot("q", 1000, ask("a", 5, used=2, keeps=0, heard=997, epoch=epoch), 5, NOON)
+    left = [
+        keeper.lot("q", 1000, ask("b", n, keeps=n - 1, want=50, epoch=epoch), 5 + n, NOON).places for n in (1, 2, 3, 4)
+    ]
+    assert left[-1] == 3

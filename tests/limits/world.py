@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from headway.limits.gate import Gate, Poll
 from headway.limits.limits import Limit
 from headway.limits.meters.meter import Meter
+from headway.limits.sharing.queue import NOTHING, Queue, Queues
 from headway.limits.ticket import HANDED, IN_FLIGHT, OVER, Cost, Ticket
 
 SECOND = 1_000_000_000
@@ -60,6 +61,7 @@ class Desk:
     def __init__(self, limits: list[Limit], **options: object) -> None:
         self.gate = Gate(limits, **options)  # type: ignore[arg-type]
         self._kept: set[Ticket] = set()
+        self._queues = Queues(6 * SECOND)
 
     @property
     def meters(self) -> dict[str, Meter]:
@@ -68,6 +70,9 @@ class Desk:
     @property
     def waiting(self) -> int:
         return self.gate.waiting
+
+    def queue(self, name: str, now: int) -> Queue:
+        return self._queues.look(self.gate.queued(), now).get(name, NOTHING)
 
     def _make(self, cost: Cost, limits: object) -> Asked:
         meters = self.gate.choose(limits)  # type: ignore[arg-type]

@@ -267,13 +267,9 @@ class Gate:
         """Tickets that wait."""
         return 0 if self._lanes is None else len(self._lanes.tickets())
 
-    def queued(self) -> dict[str, int]:
-        """The cost of the tickets that wait, by limit."""
-        found: dict[str, int] = {}
-        for ticket in () if self._lanes is None else self._lanes.tickets():
-            for meter in ticket.meters:
-                found[meter.name] = found.get(meter.name, 0) + ticket.cost_of(meter)
-        return found
+    def queued(self) -> list[Ticket]:
+        """The tickets that wait, lane by lane."""
+        return [] if self._lanes is None else self._lanes.tickets()
 
     def drop_waiting(self) -> list[Ticket]:
         """Take every waiting ticket out of the queue: nobody will be granted any more."""

@@ -83,7 +83,8 @@ def _holds(rule: Rule, headers: Mapping[str, str], said: Body) -> bool:
         return False
     if rule.contains and rule.contains.lower() not in said.lowered:
         return False
-    return not rule.path or any(value in rule.equals for value in said.texts(rule.path))
+    wanted = {each.lower() for each in rule.equals}
+    return not rule.path or any(value.lower() in wanted for value in said.texts(rule.path))
 
 
 def _has(headers: Mapping[str, str], wanted: str) -> bool:

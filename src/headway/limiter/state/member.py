@@ -7,6 +7,7 @@ Rules:
   in an event and in the log, in words that fit.
 * What is learned goes to the state beside the limits and comes back to every limiter that shares their keys: it is kept
   under what the keys of several limits have in common, so that no account hears of another's.
+* Who shares a limit with somebody who knows better asks what was learned, and everybody now and then.
 * Nothing is asked for before what others learned was heard: the first call of a process would be one too many.
 """
 
@@ -32,12 +33,14 @@ from headway.limits.sharing.exchange import AnyAnswer
 from headway.limits.sharing.learned import LearnedAnswer, LearnedAsk
 from headway.limits.sharing.lots import LotAnswer
 from headway.limits.sharing.places import Answer
+from headway.limits.sharing.queue import NOTHING, Head, Queue, Queues
 from headway.limits.sharing.quota_client import LotHolder
 from headway.limits.ticket import Ticket
 from headway.sqlite import process
 
 __all__ = ["Member"]
 
+_LESSONS = 10  # ttl until what others learned is asked for again
 _SHORT = 1.0  # seconds of waiting that are worth no word
 _REASONS = {
     "new": "nobody knows yet what was used of it, and the platform did not say: the rest may be used",
@@ -83,6 +86,7 @@ class Member:
         self._unused = unused
         self._id = process.holder_id()
         self._holders: dict[str, tuple[str, PlacesHolder | LotHolder]] = {}
+        self._queues = Queues(ttl)
         self._asked: list[tuple[str, PlacesHolder | LotHolder]] = []  # in the order of the last requests
         self._departures: list[Request] = []
         self._answered = threading.Condition(lock)
@@ -92,6 +96,7 @@ class Member:
         self._said: set[tuple[str, str]] = set()
         self._taught = False  # we have heard what others learned
         self._to_learn = True
+        self._learn_at = 0
         self.keen = True
         self.nudged = False
         self.planned: int | None = None
@@ -243,29 +248,29 @@ class Member:
         """The monotonic instant at which to ask next; None for never, as things stand."""
         with self._lock:
             now = self._look()
-            queued = self._queued()
-            times = [holder.due(now, queued.get(name, 0)) for name, (_, holder) in self._holders.items()]
+            queued = self._queued(now)
+            times = [holder.due(now, queued.get(name, NOTHING)) for name, (_, holder) in self._holders.items()]
         return min((at for at in times if at is not None), default=None)
 
     def requests(self) -> tuple[int, list[Request]]:
         """What to ask now, for all limits, and the instant from which leases count."""
         with self._lock:
             now = self._look()
-            queued = self._queued()
+            queued = self._queued(now)
             asks: list[Request] = []
             if not self._taught and not self._left:
                 self._asked, self._to_learn = [], False
                 return now, self._lessons()
             self._asked = [(name, holder) for name, (_, holder) in self._holders.items()]
             for name, (key, holder) in self._holders.items():
-                waiting = queued.get(name, 0)
+                waiting = queued.get(name, NOTHING)
                 if isinstance(holder, LotHolder):
                     asks.append(Request(key, holder.amount, None, holder.ask(now, waiting)))
                 else:
                     keeping, ask = holder.ask(now, waiting)
                     asks.append(Request(key, keeping.amount, keeping, ask))
-            if self._to_learn:
-                self._to_learn = False
+            if self._to_learn or now >= self._learn_at:
+                self._to_learn, self._learn_at = False, now + _LESSONS * self._ttl
                 asks += self._lessons()
             return now, asks + self._departures
 
@@ -295,12 +300,14 @@ class Member:
                 name, holder = self._asked[i]
                 if self._holders[name][1] is not holder:
                     continue  # it went by another key meanwhile: the answer is nobody's
+                stricter = holder.stricter
                 if isinstance(holder, LotHolder):
                     assert isinstance(answer, LotAnswer)
                     holder.apply(answer, asked, now)
                 else:
                     assert isinstance(answer, Answer)
                     holder.apply(answer, asked, now)
+                self._to_learn |= holder.stricter not in {"", stricter}
                 texts += self._words(name, holder, now)
                 self._gate.unsettled(holder.meter)
             self._feel()
@@ -356,11 +363,12 @@ class Member:
             self._gate.calm(now)
         return now
 
-    def _queued(self) -> dict[str, int]:
-        queued = self._gate.queued()
+    def _queued(self, now: int) -> dict[str, Queue]:
+        queued = self._queues.look(self._gate.queued(), now)
         if self._extra:
             for name in self._holders:
-                queued[name] = queued.get(name, 0) + self._extra
+                cost, head = queued.get(name, NOTHING)
+                queued[name] = Queue(cost + self._extra, head if head.cost else Head(self._extra, 0, 1))
         return queued
 
 

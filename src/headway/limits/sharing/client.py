@@ -8,13 +8,16 @@ Rules:
 * Places given back leave the meter at once; until an answer came they are offered again, under the number of the ask
   that first said so.
 * A holder that needs nothing returns everything and then asks no more.
+* Beside its heartbeat a holder asks only for what the keeper has not been asked for yet, and only while it has got all
+  that it asked for: who was told that there is no more waits, longer each time that nothing came of asking.
 """
 
 from __future__ import annotations
 
 from headway.limits.limits import SECOND
-from headway.limits.meters.meter import Meter
+from headway.limits.meters.meter import Meter, usable
 from headway.limits.sharing.places import Answer, Ask, Keeping
+from headway.limits.sharing.queue import NOTHING, Head, Queue
 
 __all__ = ["PlacesHolder"]
 
@@ -32,14 +35,19 @@ class PlacesHolder:
         "_blocked",
         "_busy",
         "_cap",
+        "_cooling",
+        "_empty",
         "_epoch",
         "_fresh",
         "_hungry",
+        "_learned",
         "_next",
         "_number",
         "_opened",
+        "_opened_said",
         "_pause_until",
         "_paused_said",
+        "_peak",
         "_per",
         "_probe",
         "_probe_settled",
@@ -50,6 +58,7 @@ class PlacesHolder:
         "_seq",
         "_target",
         "_ttl",
+        "_wanted",
         "cold",
         "holder",
         "leaving",
@@ -76,43 +85,55 @@ class PlacesHolder:
         self._ttl = ttl
         self._fresh = fresh
         self._cap = meter.cap  # as it was before others who share it were stricter, or as learned since
+        self._learned = meter.learned
         self._per = meter.turnaround
         self._adopted = self._at_ask = (self._cap, self._per)
         self._number = 0
         self._epoch, self._seq = "", 0
-        self._said = self._busy = 0
+        self._said = self._busy = self._wanted = 0
+        self._cooling = 0  # places that the last ask could not give back
+        self._peak = 0  # the most that was held and queued since the last ask, as far as anybody looked
+        self._empty = 0  # asks in a row that brought nothing
         self._aside: list[tuple[int, int, int]] = []
         self._target: int | None = None
         self._blocked = self._hungry = False
         self._pause_until = self._paused_said = 0
         self._opened: int | None = None
+        self._opened_said: int | None = None
         self._probe = self._probe_settled = self._probed_said = False
         self._next = self._asked = self._retry = self._ripe_at = 0
         meter.lend(0, 0)
 
     # -- called by the limiter
 
-    def due(self, now: int, queued: int) -> int | None:
-        """When to ask next; None for never, as things stand. `queued`: cost of the tickets that wait for the meter."""
-        at = self._due(now, queued)
+    def due(self, now: int, queue: Queue = NOTHING) -> int | None:
+        """When to ask next; None for never, as things stand. `queue`: what waits for the meter."""
+        at = self._due(now, queue)
         return None if at is None else max(at, self._retry)
 
-    def _due(self, now: int, queued: int) -> int | None:
-        meter = self.meter
+    def _due(self, now: int, queue: Queue) -> int | None:
+        meter, queued = self.meter, queue.soon
         if self._pause_until > max(now, self._paused_said) or (self.cold and self._news()):
             return now
         held = meter.held(now)
-        if self.single and (self._aside or held > meter.in_flight):
+        self._peak = max(self._peak, held + queued)
+        if self.single and (self._aside or held - meter.in_flight > self._cooling):
             return max(now, self._asked + _SOONEST)  # it was used: others wait for it
         places = meter.places or 0
-        if queued > 0 and held + queued > places and not self._blocked:
+        if queued > 0 and held + queued > places and self._more_to_ask_for(held, queue):
             return now
         idle = not queued and not places and not held and not self._aside
         return None if idle else self._next
 
+    def _more_to_ask_for(self, held: int, queue: Queue) -> bool:
+        if self._target is None:
+            return True
+        got = (self.meter.places or 0) >= self._target >= self._wanted
+        return got and self._want(held, queue) > self._wanted
+
     def _news(self) -> bool:
         """Whether there is something to tell that may open the state."""
-        return self._opened is not None or (self._probe_settled and not self._probed_said)
+        return self._opened != self._opened_said or (self._probe_settled and not self._probed_said)
 
     @property
     def own(self) -> str:
@@ -146,52 +167,72 @@ class PlacesHolder:
 
     # -- called by the poller
 
-    def ask(self, now: int, queued: int) -> tuple[Keeping, Ask]:
+    def ask(self, now: int, queue: Queue = NOTHING) -> tuple[Keeping, Ask]:
         """The request to send now."""
-        meter = self.meter
+        meter, queued = self.meter, queue.soon
         held = meter.held(now)
         self._own_figures()
         if now >= meter.lease_until and (meter.places or 0) > held:
             meter.lend(held, meter.lease_until)  # the lease is over: idle places are no longer ours to claim
         places = meter.places or 0
-        want = self._want(held, queued)
-        keep = meter.in_flight + (min(queued, max(0, places - held)) if want else 0) if self.single else want
-        if not self.single and self._target is not None:
-            keep = min(keep, self._target)
+        keep = self._keep(held, queue)
         if places > keep:
             self._put_aside(now, places - keep)
             # Those in flight go as they settle, instead of being used again.
             places = min((meter.places or 0), keep)
             meter.lend(places, meter.lease_until)
             held = meter.held(now)
+        self._wanted = want = self._want(held, queue)
         self._blocked = bool(queued) and held + queued > places
         self._asked, self._said = now, places
-        self._busy = held + queued
+        self._busy = self._peak = held + queued
+        self._cooling = held - meter.in_flight
         self._at_ask = (meter.cap, meter.turnaround)
         self._number += 1
         self._paused_said, self._probed_said = self._pause_until, self._probe_settled
+        self._opened_said = self._opened
         return Keeping(self._cap, self._per, self.linger, self._ttl), Ask(
             self.holder, self._number, self._epoch, self._seq, places, held,
             tuple((number, max(0, at - now), count) for number, at, count in self._aside), want,
             opened=self._opened if self.cold else None, probed=self._probe_settled and self.cold,
             pause_for=max(0, self._pause_until - now), leave=self.leaving, fresh=self._fresh,
+            call=Head() if self.leaving else queue.head,
         )  # fmt: skip
 
-    def _want(self, held: int, queued: int) -> int:
-        if self.leaving or not (held or queued):
+    def _want(self, held: int, queue: Queue) -> int:
+        if self.leaving or not (held or queue.soon):
             return 0
-        if self.single and held + queued <= (self.meter.places or 0):
-            return self.meter.in_flight
-        # Room to grow into, so that not every call asks; little of it while others have less than they want.
-        spare = max(1, held // 4) if self._hungry else max(5, held)
-        return min(self.meter.cap, held + queued + spare)
+        if self.single:
+            return min(self.meter.cap, held + queue.head.cost)
+        busy = max(held + queue.soon, self._peak)
+        return min(self.meter.cap, busy + self._spare(busy))
+
+    def _spare(self, busy: int) -> int:
+        """Room to grow into, so that not every call asks; little of it while others have less than they want."""
+        return max(1, busy // 4) if self._hungry else max(5, busy)
+
+    def _keep(self, held: int, queue: Queue) -> int:
+        """How many places to go on holding."""
+        if not self.single:
+            want = self._want(held, queue)
+            return want if self._target is None else min(want, self._target)
+        flying, idle = self.meter.in_flight, max(0, (self.meter.places or 0) - held)
+        if self.leaving:
+            return flying
+        keep = flying + min(queue.head.cost, idle)
+        return keep if self._target is None else max(flying, min(keep, self._target))
 
     def _own_figures(self) -> None:
         """What was learned since the last answer is ours: the others hear of it."""
-        if self.meter.cap != self._adopted[0]:
-            self._cap = self.meter.cap
-        if self.meter.turnaround != self._adopted[1]:
-            self._per = self.meter.turnaround
+        meter = self.meter
+        if meter.cap != self._adopted[0]:
+            self._cap = meter.cap
+        elif meter.learned is not None and meter.learned != self._learned:
+            # What was adopted from others is ours from now on, whether they stay or not.
+            self._cap = min(self._cap, usable(meter.learned, meter.share, meter.reserve))
+        self._learned = meter.learned
+        if meter.turnaround != self._adopted[1]:
+            self._per = meter.turnaround
 
     def apply(self, answer: Answer, asked: int, now: int) -> None:
         """Use the answer to the request that was made at `asked`."""
@@ -200,7 +241,7 @@ class PlacesHolder:
         meter = self.meter
         lent = min(answer.places, max(answer.target, self._said))
         places = max(0, (meter.places or 0) + lent - self._said)
-        gained = answer.places > self._said
+        gained = lent > self._said
         meter.lend(places, asked + self._ttl * 999 // 1000)
         if answer.pause:
             meter.pause(now + answer.pause)
@@ -209,7 +250,8 @@ class PlacesHolder:
         self._probe |= answer.probe and answer.places > 0
         self.cold = answer.probe
         if not answer.probe:
-            self._opened, self._probe, self._probe_settled = None, False, False
+            self._opened = self._opened_said = None
+            self._probe = self._probe_settled = False
         self._epoch, self._seq, self._fresh = answer.epoch, answer.seq, False
         self._aside = [each for each in self._aside if each[0] > answer.number]
         self._target, self.single, self._hungry = answer.target, answer.single, answer.hungry
@@ -219,20 +261,22 @@ class PlacesHolder:
         meter.opens_at = self.opens_at
         self._adopt(answer)
         self._retry = 0
-        if gained:
-            self._blocked = False
+        self._empty = 0 if gained else self._empty + 1
+        self._blocked &= not gained
         self._next = now + self._wait(answer, places)
 
     def _wait(self, answer: Answer, places: int) -> int:
         """How long until the next heartbeat; less while somebody, we or others, could have more."""
-        short = places < answer.target or (answer.single and not answer.places)
+        short = places < answer.target or (answer.single and places < self._wanted)
+        # One more or less, as the remainder goes round, is nobody's hunger.
+        over = places - answer.target > answer.target // 8
         wait = self._ttl // 3
-        if short or places > answer.target:
+        if short or over or answer.single:
             wait = self._ttl // 6
-        if answer.hungry and not answer.single and (places > self._busy or answer.places > answer.target):
+        if answer.hungry and (over or (not answer.single and places - self._busy > self._spare(self._busy))):
             wait = self._ttl // 24  # what lies idle here, or is too much, is for others
         if short and answer.ripe:
-            wait = min(wait, max(_SOONEST, answer.ripe))
+            wait = min(wait, max(_SOONEST << min(self._empty, 3), answer.ripe))
         return wait
 
     def _adopt(self, answer: Answer) -> None:
@@ -282,4 +326,5 @@ class PlacesHolder:
         self.holder = holder
         self._epoch, self._seq, self._number, self._said = "", 0, 0, 0
         self._aside, self._target, self._next, self._retry = [], None, 0, 0
+        self._wanted = self._peak = self._empty = self._cooling = 0
         self._blocked = self._fresh = self._probe = self._probe_settled = False

@@ -85,7 +85,10 @@ def _one(
     more, _ = _read(bodies.get(beside(key)))
     if isinstance(ask, LearnedAsk):
         words = merge(more.get("learned", {}) if more else {}, ask.words, wall)
-        return LearnedAnswer(words), {beside(key): (more or {}) | {"learned": words}}
+        known = more or {}
+        return LearnedAnswer(words), {} if words == known.get("learned", {}) else {
+            beside(key): known | {"learned": words}
+        }
     if isinstance(ask, LotAsk):
         lots, aside = _lots(body), _made(LotBeside.read, more) or LotBeside()
         damaged = damaged or (lots is None and body is not None)

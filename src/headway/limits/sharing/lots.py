@@ -233,7 +233,7 @@ def _turn(pool: LotPool, beside: LotBeside, start: int, end: int) -> None:
     if start == pool.end:
         owing = dict(pool.lots)
         for holder, owed in _owed(beside, start).items():
-            owing[holder] = max(owed, owing.get(holder, 0))
+            owing[holder] = owed + owing.get(holder, 0)  # what was used of the lot since then comes on top
     pool.owing = {holder: calls for holder, calls in owing.items() if calls > 0}
     pool.used = sum(pool.owing.values())
     pool.end, pool.lots, pool.foreign = end, {}, 0
@@ -249,9 +249,8 @@ def _owed(beside: LotBeside, reset: int) -> dict[str, int]:
 def _turned_for_us(pool: LotPool, beside: LotBeside, start: int) -> None:
     """An older Headway turned the period, without what only we were told."""
     for holder, owed in _owed(beside, start).items():
-        more = max(0, owed - pool.owing.get(holder, 0))
-        pool.owing[holder] = pool.owing.get(holder, 0) + more
-        pool.used += more
+        pool.owing[holder] = pool.owing.get(holder, 0) + owed
+        pool.used += owed
     _forget(beside)
 
 
@@ -283,7 +282,8 @@ def _hear(pool: LotPool, beside: LotBeside, amount: int, ask: LotAsk) -> None:
         beside.remembered = max(beside.remembered, ask.known)
     mine = ask.settled and ask.epoch == beside.epoch
     if ask.heard is not None:
-        beside.heard = max(beside.heard, ask.heard - pool.used - pool.lent)
+        # Of the lots of others nobody knows yet what was used; of this holder's own rest nothing was.
+        beside.heard = max(beside.heard, ask.heard - pool.used - pool.lent + pool.lots[ask.holder])
         pool.cold = beside.assumed = False
         if pool.lost:  # the platform's word takes the place of what was remembered
             pool.lost, beside.remembered = False, 0

@@ -12,7 +12,7 @@ Rules:
 * A holder whose lease ran out, or that is known to be dead, had its places in use: they cool for linger + per. If it
   comes back, they are exchanged for what it says is in flight or cooling; that is a fact, accepted even as a debt.
 * Holders with other figures: the smallest amount and the longest `per` of those alive hold for all.
-* Where places are fewer than two for each hungry holder, a place is lent for a single use, holders in order of asking.
+* Calls are lent whole where places are scarce, who waits longest first: see line.py.
 * State that was never there lends one probe; what the platform's remaining header says opens the rest, else one
   `per` does. State that was lost lends nothing for ttl, but accepts what live holders claim.
 * `Pool` is read and written by every Headway since 0001 and gains no field; what was added since is in `Beside`, a row
@@ -25,7 +25,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Self
 
-from headway.limits.sharing.fairness import max_min
+from headway.limits.sharing.line import due_to, stand
 
 __all__ = ["Answer", "Ask", "Beside", "Keeping", "Pool", "exchange_places"]
 
@@ -50,7 +50,8 @@ class Ask:
     cooling. `returns`: (number of the ask that first said so, ns left to cool, places), all of which it has had no
     answer to. `opened`: calls that the platform said are in its window, everybody's, after a probe; `probed`: a probe
     came back without such a word. `pause_for`: ns that the platform asked to be left alone. `leave`: the holder goes.
-    `fresh`: the caller vouches that nothing was used before.
+    `fresh`: the caller vouches that nothing was used before. `call`: what its next call costs at most, for how many
+    ns its oldest has waited, and a number that tells that from the next.
     """
 
     holder: str
@@ -66,6 +67,7 @@ class Ask:
     pause_for: int = 0
     leave: bool = False
     fresh: bool = False
+    call: tuple[int, int, int] = (0, 0, 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +114,7 @@ class Pool:
     orphans_until: int = 0
     cool: list[list[int]] = field(default_factory=list)  # until, places
     holders: dict[str, list[int]] = field(default_factory=dict)  # places, lease_until, want
-    line: list[str] = field(default_factory=list)  # who waits for a place to use once, in order of asking
+    line: list[str] = field(default_factory=list)  # who waits for places to use once, in their order
 
     def chill(self, at: int, places: int) -> None:
         """`places` cool until `at`."""
@@ -135,13 +137,16 @@ class Beside:
     """What an older Headway does not know of a pool.
 
     `holders`: number of the last ask, places lent in its answer, lease_until, amount, per, linger. `orphans`: until
-    when the places of a holder that lapsed cool, and how many. `more`: what a newer Headway wrote, kept as it is.
+    when the places of a holder that lapsed cool, and how many. `line`: since when each holder's oldest call waits, its
+    cost and number (0: an older Headway's, which says nothing of it). `more`: what a newer Headway wrote, kept
+    as it is.
     """
 
     epoch: str = ""
     holders: dict[str, list[int]] = field(default_factory=dict)
     orphans: dict[str, list[int]] = field(default_factory=dict)
     probed: bool = False
+    line: dict[str, list[int]] = field(default_factory=dict)
     more: dict[str, Any] = field(default_factory=dict)
 
     @classmethod
@@ -149,13 +154,12 @@ class Beside:
         """From a JSON object."""
         return cls(
             str(body.get("epoch", "")), body.get("holders", {}), body.get("orphans", {}), bool(body.get("probed")),
-            {name: value for name, value in body.items() if name not in cls.__slots__},
+            body.get("line", {}), {name: value for name, value in body.items() if name not in cls.__slots__},
         )  # fmt: skip
 
     def body(self) -> dict[str, Any]:
         """As a JSON object."""
-        known = {"epoch": self.epoch, "holders": self.holders, "orphans": self.orphans, "probed": self.probed}
-        return self.more | known
+        return self.more | {name: getattr(self, name) for name in Beside.__slots__ if name != "more"}
 
 
 def exchange_places(
@@ -176,7 +180,7 @@ def exchange_places(
     if pool is None or (ask.epoch == pool.epoch and pool.seq < ask.seq):
         pool = _begin(keeping, time, new_epoch, lost=lost or pool is not None or bool(ask.epoch), fresh=ask.fresh)
     if beside.epoch != pool.epoch:
-        beside.epoch, beside.holders, beside.orphans, beside.probed = pool.epoch, {}, {}, False
+        beside.epoch, beside.holders, beside.orphans, beside.probed, beside.line = pool.epoch, {}, {}, False, {}
     now = pool.now = max(time, pool.now)
     beside.probed |= ask.probed and ask.epoch == pool.epoch
     keeping = _strictest(pool, beside, keeping, ask)
@@ -186,10 +190,11 @@ def exchange_places(
     _bury(pool, beside, keeping, ask.holder, dead, now)
     _admit(pool, beside, ask, now)
     _take_back(pool, beside, keeping, ask, now)
+    _suffice(pool, keeping, ask)
     if ask.pause_for:
         pool.paused_until = max(pool.paused_until, now + ask.pause_for)
     pool.seq += 1
-    target, single = _lend(pool, keeping, ask, now)
+    target, single = _lend(pool, beside, keeping, ask, now)
     return pool, _answer(pool, beside, keeping, ask, now, target, single=single)
 
 
@@ -208,6 +213,15 @@ def _begin(keeping: Keeping, time: int, epoch: str, *, lost: bool, fresh: bool) 
         # within ttl, and then calls go on, rather than a day later.
         pool.open_at = time + keeping.ttl + (0 if keeping.per >= _TOO_LONG else keeping.linger + keeping.per)
     return pool
+
+
+def _suffice(pool: Pool, keeping: Keeping, ask: Ask) -> None:
+    """A probe is one call, whatever it costs: as long as nobody has sent one, it may be as dear as the first in line."""
+    dear = min(ask.call[0], keeping.amount) - pool.claimed
+    others = sum(places for name, (places, _, _) in pool.holders.items() if name != ask.holder)
+    if pool.open_at and not pool.grace_until and dear > 0 and not (ask.busy or others or pool.cool):
+        pool.free += dear
+        pool.claimed += dear
 
 
 def _strictest(pool: Pool, beside: Beside, keeping: Keeping, ask: Ask) -> Keeping:
@@ -337,41 +351,21 @@ def _take_back(pool: Pool, beside: Beside, keeping: Keeping, ask: Ask, now: int)
         entry[1], entry[2] = 0, now
 
 
-def _lend(pool: Pool, keeping: Keeping, ask: Ask, now: int) -> tuple[int, bool]:
+def _lend(pool: Pool, beside: Beside, keeping: Keeping, ask: Ask, now: int) -> tuple[int, bool]:
     """Lend what is this holder's due; returns its target and whether each place is for a single use."""
     if ask.leave:
+        beside.line.pop(ask.holder, None)
         return 0, False
     mine = pool.holders[ask.holder]
+    mine[1:3] = [now + keeping.ttl, ask.want]
     wants = {name: want for name, (_, _, want) in pool.holders.items()}
-    wants[ask.holder] = ask.want
     hungry = sum(1 for want in wants.values() if want > 0)
     single = hungry > 1 and pool.amount < 2 * hungry
-    if single:
-        give = _lend_once(pool, ask, mine[0])
-        target = mine[0] + give
-    else:
-        pool.line.clear()
-        # The remainder goes round slowly: a place that moved at every request would never be used.
-        target = max_min(pool.amount, wants, pool.seq // (8 * len(wants)))[ask.holder]
-        give = max(0, min(target - mine[0], pool.free))
+    stand(pool, beside, ask, now, single=single)
+    give, target = due_to(pool, beside, ask, wants, single=single)
     pool.free -= give
-    pool.holders[ask.holder] = [mine[0] + give, now + keeping.ttl, ask.want]
+    mine[0] += give
     return target, single
-
-
-def _lend_once(pool: Pool, ask: Ask, places: int) -> int:
-    """1 if it is this holder's turn and a place is free, else 0; who wants and gets none stands in line."""
-    pool.line = [name for name in pool.line if name in pool.holders]
-    if ask.want <= places:
-        if ask.holder in pool.line:
-            pool.line.remove(ask.holder)
-        return 0
-    if ask.holder not in pool.line:
-        pool.line.append(ask.holder)
-    if pool.line.index(ask.holder) >= pool.free:
-        return 0
-    pool.line.remove(ask.holder)
-    return 1
 
 
 def _answer(pool: Pool, beside: Beside, keeping: Keeping, ask: Ask, now: int, target: int, *, single: bool) -> Answer:

@@ -10,8 +10,10 @@ Rules:
 from __future__ import annotations
 
 from headway.limits.limits import SECOND
+from headway.limits.meters.meter import usable
 from headway.limits.meters.quota import QuotaMeter
 from headway.limits.sharing.lots import LotAnswer, LotAsk
+from headway.limits.sharing.queue import NOTHING, Queue
 
 __all__ = ["LotHolder"]
 
@@ -34,8 +36,10 @@ class LotHolder:
         "_heard",
         "_heard_said",
         "_known",
+        "_learned",
         "_next",
         "_number",
+        "_paces",
         "_pause_until",
         "_paused_said",
         "_retry",
@@ -61,12 +65,14 @@ class LotHolder:
         self.leaving = False
         self.why = self.stricter = ""
         self._cap = [meter.cap, meter.cap]  # ours, and what was adopted from others
+        self._learned = meter.learned
         self._ttl = ttl
         self._fresh = fresh
         self._number = 0
         self._epoch, self._seq = "", 0
         self._base = (0, 0)  # period, and what of its use is a parent's (after a fork)
         self._said = (0, 0, 0, 0)  # end, used, owed, kept: as in the last ask
+        self._paces = [(0, 0, 0)]  # asks of the last heartbeats: when, period, used of it
         self._counted = (0, 0)  # period, and the highest figure that the keeper named of it
         self._heard: tuple[int, int] | None = None  # period, calls
         self._heard_said: tuple[int, int] | None = None
@@ -80,9 +86,9 @@ class LotHolder:
 
     # -- called by the limiter
 
-    def due(self, now: int, queued: int) -> int | None:
+    def due(self, now: int, queue: Queue = NOTHING) -> int | None:
         """When to ask next; None for never, as things stand."""
-        at = self._due(now, queued)
+        at = self._due(now, queue.cost)
         return None if at is None else max(at, self._retry)
 
     def _due(self, now: int, queued: int) -> int | None:
@@ -141,18 +147,21 @@ class LotHolder:
     @property
     def amount(self) -> int:
         """What we take the quota for, others apart."""
-        if self.meter.cap != self._cap[1]:
-            self._cap = [self.meter.cap, self.meter.cap]  # learned since
+        meter = self.meter
+        if meter.cap != self._cap[1]:
+            self._cap = [meter.cap, meter.cap]  # learned since
+        elif meter.learned is not None and meter.learned != self._learned:
+            # What was adopted from others is ours from now on, whether they stay or not.
+            self._cap[0] = min(self._cap[0], usable(meter.learned, meter.share, meter.reserve))
+        self._learned = meter.learned
         return self._cap[0]
 
-    def ask(self, now: int, queued: int) -> LotAsk:
+    def ask(self, now: int, queue: Queue = NOTHING) -> LotAsk:
         """The request to send now."""
-        meter = self.meter
+        meter, queued = self.meter, queue.cost
         end, used, owed = self._use()
         places = meter.places or 0
-        since = used - (self._said[1] if self._said[0] == end else 0)
-        seconds = max(1.0, (now - self._asked) / SECOND)
-        want = 0 if self.leaving else max(queued, int(since / seconds * _LOT_SECONDS), min(10, queued * 10))
+        want = 0 if self.leaving else max(queued, int(self._pace(now, end, used) * _LOT_SECONDS), min(10, queued * 10))
         if want < places:
             meter.surrender(now, places - want)
             places = meter.places or 0
@@ -167,6 +176,17 @@ class LotHolder:
             settled=self._settled, unused=self.unused, pause_for=max(0, self._pause_until - now), leave=self.leaving,
             fresh=self._fresh,
         )  # fmt: skip
+
+    def _pace(self, now: int, end: int, used: int) -> float:
+        """Calls a second, over the last heartbeat or two: asks may follow each other closely."""
+        if not self._number:
+            self._paces = [(now, end, used)]
+        elif self._paces[0][1] != end or used < self._paces[0][2]:
+            self._paces = [(self._asked, end, 0)]
+        pace = (used - self._paces[0][2]) / max(1.0, (now - self._paces[0][0]) / SECOND)
+        if now - self._paces[-1][0] >= self._ttl // 3:
+            self._paces = [*self._paces[-1:], (now, end, used)]
+        return pace
 
     def apply(self, answer: LotAnswer, asked: int, now: int) -> None:
         """Use the answer to the request that was made at `asked`."""
