@@ -1,0 +1,184 @@
+"""What one process holds by its own clock, recomputed from nothing but the list of its calls: simple, O(n), independent.
+
+Two answers to one question, "how many places of this limit are taken at `now`": the least and the most that the rules
+of the design allow. Where nothing is left to choose they are equal. A limiter that says it has more in use than the most
+holds places for nobody; one that says less than the least has forgotten a call. A waiter that fits even beside the most
+must have been granted.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+
+__all__ = ["NEVER", "SECOND", "Books", "Entry", "Spec"]
+
+SECOND = 1_000_000_000
+NEVER = 1 << 62
+INFINITE = 1 << 40
+
+
+@dataclass(frozen=True, slots=True)
+class Spec:
+    """One limit of a world, in its own words. Seconds are floats; `cap` is what may be used of `amount`."""
+
+    kind: str  # window, slots (a rolling quota), bucket, quota, concurrency
+    name: str
+    amount: int
+    cap: int
+    per: float = 0.0
+    bound: float | None = None
+    lag: float = 0.0
+    rate: float = 0.0
+    longer_than: float | None = None
+    margin: float = 0.0
+    skew: float = 0.0
+
+    @property
+    def per_ns(self) -> int:
+        return round(self.per * SECOND)
+
+    @property
+    def guard_ns(self) -> int:
+        """The guard of the design: per/2000 + 1 ms."""
+        return self.per_ns // 2000 + 1_000_000
+
+    @property
+    def spacing_ns(self) -> float:
+        """Between two grants under smooth pacing."""
+        if self.kind == "bucket":
+            return SECOND / (self.rate * self.cap / self.amount)
+        return self.per_ns / self.cap if self.kind == "window" else 0.0
+
+
+@dataclass(slots=True, eq=False)
+class Entry:
+    """One call as its process sees it: instants of the process's own clock (`*_true`: the platform's)."""
+
+    granted: int
+    granted_true: int
+    costs: dict[str, int]
+    names: frozenset[str] = frozenset()
+    stamped: int | None = None
+    over: int | None = None
+    lost: bool = False
+    until_true: int = NEVER
+    estimated: dict[str, int] = field(default_factory=dict)
+
+
+class Books:
+    """The calls of one process."""
+
+    __slots__ = ("_levels", "_unfallen", "drained", "entries", "linger", "withdrawn")
+
+    def __init__(self, linger: int) -> None:
+        self.linger = linger
+        self.entries: list[Entry] = []
+        self.withdrawn: dict[str, int] = {}  # limit: when its arrival_bound was last refuted
+        self._levels: dict[str, tuple[float, float, int]] = {}
+        self._unfallen: list[Entry] = []
+
+    def add(self, entry: Entry) -> None:
+        self.entries.append(entry)
+        self._unfallen.append(entry)
+
+    def cancelled(self, entry: Entry) -> None:
+        self.entries.remove(entry)
+        self._unfallen.remove(entry)
+
+    def flying(self, name: str) -> int:
+        """The cost of the calls in flight."""
+        return sum(entry.costs[name] for entry in self.entries if entry.over is None and name in entry.costs)
+
+    def prune(self, now: int, keep: int) -> None:
+        """Forget what was over longer than `keep` ago."""
+        if len(self.entries) > 64:
+            self.entries = [each for each in self.entries if each.over is None or each.over > now - keep]
+
+    def held(self, spec: Spec, now: int, wall: int) -> tuple[int, int]:
+        """The least and the most that is taken at `now`; `wall` is the true wall clock."""
+        if spec.kind == "bucket":
+            return self._in_bucket(spec, now)
+        if spec.kind == "quota":
+            return self._in_period(spec, wall)
+        low = high = 0
+        for entry in self.entries:
+            cost = entry.costs.get(spec.name)
+            if cost is not None:
+                soonest, latest = self.free_at(spec, entry)
+                low += cost if soonest > now else 0
+                high += cost if latest > now else 0
+        return low, high
+
+    def free_at(self, spec: Spec, entry: Entry) -> tuple[int, int]:
+        """Between which instants the places of a call become free."""
+        per, guard = spec.per_ns, spec.guard_ns
+        at = NEVER
+        if entry.over is not None:
+            at = entry.over + (self.linger if entry.lost else 0)
+        if spec.kind == "concurrency" or at == NEVER:
+            soonest = latest = at
+        elif spec.kind == "slots":
+            soonest, latest = at + per, at + per + per // 24 + guard
+        else:
+            soonest = latest = at + round(spec.lag * SECOND) + per + guard
+        if spec.bound is not None and entry.stamped is not None:
+            early = entry.stamped + round(spec.bound * SECOND) + per + guard
+            refuted = self.withdrawn.get(spec.name)
+            if refuted is None:
+                soonest, latest = min(soonest, early), min(latest, early)
+            elif early <= refuted or (entry.over is not None and entry.over <= refuted):
+                soonest = min(soonest, early)
+        return soonest, latest
+
+    def old(self, spec: Spec, now: int) -> int:
+        """Calls that a `longer_than` may count at the most."""
+        assert spec.longer_than is not None
+        limit = now - round((spec.longer_than - spec.margin) * SECOND)
+        found = 0
+        for entry in self.entries:
+            cost = entry.costs.get(spec.name)
+            if cost is None:
+                continue
+            if entry.over is None:
+                found += cost if entry.granted <= limit else 0
+            elif entry.lost and entry.over + self.linger > now:
+                found += cost
+        return found
+
+    def _in_bucket(self, spec: Spec, now: int) -> tuple[int, int]:
+        low, high, flying = self.level(spec, now)
+        return flying + math.floor(low + 1e-6), flying + math.ceil(high - 1e-6)
+
+    def level(self, spec: Spec, now: int) -> tuple[float, float, int]:
+        """The least and the greatest level of the virtual bucket, and what is in flight beside it."""
+        low, high, then = self._levels.get(spec.name, (0.0, 0.0, 0))
+        rate = spec.rate * spec.cap / spec.amount / SECOND
+        slow = 1 / (1 / rate * 1.001 + 2_000)
+        falling = []
+        for entry in self._unfallen:
+            at = entry.over if entry.over is None or not entry.lost else entry.over + self.linger
+            if at is not None and at <= now:
+                falling.append((at, entry))
+        for at, entry in sorted(falling, key=lambda each: each[0]):
+            self._unfallen.remove(entry)
+            cost = entry.costs.get(spec.name, 0)
+            low = max(0.0, low - (at - then) * rate) + cost
+            high = max(0.0, high - (at - then) * slow) + cost
+            then = max(then, at)
+        low, high = max(0.0, low - (now - then) * rate), max(0.0, high - (now - then) * slow)
+        self._levels[spec.name] = (low, high, now)
+        return low, high, sum(entry.costs.get(spec.name, 0) for entry in self._unfallen)
+
+    def _in_period(self, spec: Spec, wall: int) -> tuple[int, int]:
+        every, skew = spec.per_ns, round((spec.skew + 3.0) * SECOND)  # 3 s: what a clock may creep and still be believed
+        start = wall - wall % every
+        if wall - start <= skew or start + every - wall <= skew:
+            return 0, INFINITE
+        low = high = 0
+        for entry in self.entries:
+            cost = entry.costs.get(spec.name)
+            if cost is not None:
+                low += cost if entry.until_true > start + skew else 0
+                high += cost if entry.until_true >= start - skew else 0
+        return low, high
