@@ -95,12 +95,12 @@ class Books:
         if len(self.entries) > 64:
             self.entries = [each for each in self.entries if each.over is None or each.over > now - keep]
 
-    def held(self, spec: Spec, now: int, wall: int) -> tuple[int, int]:
-        """The least and the most that is taken at `now`; `wall` is the true wall clock."""
+    def held(self, spec: Spec, now: int, true: int, epoch: int) -> tuple[int, int]:
+        """The least and the most that is taken at `now`; `true` is the true instant, `epoch` its wall clock's zero."""
         if spec.kind == "bucket":
             return self._in_bucket(spec, now)
         if spec.kind == "quota":
-            return self._in_period(spec, wall)
+            return self._in_period(spec, true, epoch)
         low = high = 0
         for entry in self.entries:
             cost = entry.costs.get(spec.name)
@@ -170,10 +170,10 @@ class Books:
         self._levels[spec.name] = (low, high, now)
         return low, high, sum(entry.costs.get(spec.name, 0) for entry in self._unfallen)
 
-    def _in_period(self, spec: Spec, wall: int) -> tuple[int, int]:
+    def _in_period(self, spec: Spec, true: int, epoch: int) -> tuple[int, int]:
         every, skew = spec.per_ns, round((spec.skew + 3.0) * SECOND)  # 3 s: what a clock may creep and still be believed
-        start = wall - wall % every
-        if wall - start <= skew or start + every - wall <= skew:
+        start = true - (true + epoch) % every
+        if true - start <= skew or start + every - true <= skew:
             return 0, INFINITE
         low = high = 0
         for entry in self.entries:

@@ -16,10 +16,10 @@ def check_held(world: World, process: Process) -> None:
     process.books.prune(now, 2 * (world.linger + world.longest) + 3700 * SECOND * ("quota" in world.specs))
     for status in process.driver.limiter.snapshot():
         spec = world.specs[status.name]
-        low, high = process.books.held(spec, now, world.wall)
+        low, high = process.books.held(spec, now, world.now, world.epoch)
         if shared:  # what cools may have gone back to the state; of a quota only the state knows
             low = process.books.flying(spec.name) if spec.bound is None and spec.kind != "quota" else 0
-            high = INFINITE if spec.kind == "quota" else high
+            high = INFINITE if spec.kind in {"quota", "bucket"} else high  # a part of a bucket leaks at a part of its rate
         if spec.kind == "quota":
             low = min(low, status.amount)
         used = status.in_flight + status.cooling
@@ -70,7 +70,7 @@ def _room(world: World, process: Process, spec: Spec, cost: int, before: int, no
         _, level, flying = process.books.level(spec, now)
         held: float = level + flying
     else:
-        held = process.books.held(spec, now, world.wall)[1]
+        held = process.books.held(spec, now, world.now, world.epoch)[1]
     if spec.name in process.draining:
         if held:
             return False

@@ -27,8 +27,8 @@ def happen(world: World, step: Step) -> None:
     if process.stopped_until > world.now and kind not in _ANYWAY:
         return
     _HAPPENINGS[kind](world, process, b, c)
-    world.collect(process)
     for each in world.processes:
+        world.collect(each)
         check_waiters(world, each)
     if process in world.processes and process.stopped_until <= world.now:
         check_held(world, process)
@@ -94,7 +94,7 @@ def _reply_cost(world: World, process: Process, b: int, c: int) -> None:
 
 def _junk(world: World, process: Process, b: int, c: int) -> None:
     live = _pick(process, b)
-    if live is None:
+    if live is None or "junk" in world.ignore:
         return
     cost = _JUNK[c % len(_JUNK)]
     try:
@@ -128,7 +128,7 @@ def _drop(world: World, process: Process, b: int, c: int) -> None:
 
 def _cancel(world: World, process: Process, b: int, _: int) -> None:
     live = _pick(process, b)
-    if live is None:
+    if live is None or live.entry.stamped is not None:  # what was written was sent
         return
     process.live.remove(live)
     process.books.cancelled(live.entry)
@@ -379,6 +379,8 @@ def _serve(world: World) -> None:
             world.collect(process)
         at = world.next_event()[0]
         if at >= end and not any(process.live for process in world.processes):
+            if not any(process.queue for process in world.processes):
+                return
             stuck = [(process.number, queued.costs) for process in world.processes for queued in process.queue]
             when = "nothing will ever wake them" if at == NEVER else f"after {(end - world.now) / SECOND:.0f} s"
             world.complain("forever", f"wait for ever: {stuck[:4]} ({when})")

@@ -7,6 +7,7 @@ what went wrong; its `kind` is one of
 * forgotten, nobody: less in use than the living hold and what lingers, or more (books.py)
 * late, refused, forever: a waiter (or a `try`) that fits was not granted at its instant, at once, ever
 * paused: a call went out before the instant that a refusal named
+* spin: the same thing is done again and again without time passing
 * junk: arguments that make no sense were taken; error: an exception that nobody asked for; state: books that do not add up
 """
 
@@ -56,7 +57,7 @@ class Clock:
 
     def true(self, mine: int) -> int:
         """The first true instant at which this clock shows at least `mine`."""
-        return max(self.world.now, self._true - (self._mine - mine) * 1_000_000 // self._parts + 1)
+        return max(self.world.now, self._true - (self._mine - mine) * 1_000_000 // self._parts)
 
 
 @dataclass(eq=False, slots=True)
@@ -194,6 +195,7 @@ class World:
             self.started, clock, driver, Books(self.linger), caps, set(self.specs) if paced else set()
         )
         self.processes.append(process)
+        driver.limiter.snapshot()  # a first look at the clocks: nobody can know that a first one is wrong
         return process
 
     def complain(self, kind: str, what: str) -> None:
@@ -248,14 +250,16 @@ class World:
 
     def advance(self, to: int) -> None:
         """Let time pass, with all that happens by itself."""
-        spins = 0
+        spins, soon = 0, 0
         while True:
             at, process, what = self.next_event()
             if at > to:
                 break
-            spins = spins + 1 if at <= self.now else 0
-            if spins > 50:
-                self.complain("error", f"{what} again and again at one instant")
+            spins = spins + 1 if at < soon else 0
+            if spins == 0:
+                soon = max(at, self.now) + SECOND // 100
+            if spins > 60:
+                self.complain("spin", f"process {process.number}: {what} 60 times within 10 ms")
                 break
             self.now = max(self.now, at)
             self._happen(process, what)
