@@ -34,21 +34,17 @@ class Spec:
     margin: float = 0.0
     skew: float = 0.0
 
-    @property
-    def per_ns(self) -> int:
-        return round(self.per * SECOND)
+    per_ns: int = field(init=False, default=0)
+    guard_ns: int = field(init=False, default=0)  # the guard of the design: per/2000 + 1 ms
+    spacing_ns: float = field(init=False, default=0.0)  # between two grants under smooth pacing
 
-    @property
-    def guard_ns(self) -> int:
-        """The guard of the design: per/2000 + 1 ms."""
-        return self.per_ns // 2000 + 1_000_000
-
-    @property
-    def spacing_ns(self) -> float:
-        """Between two grants under smooth pacing."""
+    def __post_init__(self) -> None:
+        per = round(self.per * SECOND)
+        spacing = per / self.cap if self.kind == "window" else 0.0
         if self.kind == "bucket":
-            return SECOND / (self.rate * self.cap / self.amount)
-        return self.per_ns / self.cap if self.kind == "window" else 0.0
+            spacing = SECOND / (self.rate * self.cap / self.amount)
+        for name, value in (("per_ns", per), ("guard_ns", per // 2000 + 1_000_000), ("spacing_ns", spacing)):
+            object.__setattr__(self, name, value)
 
 
 @dataclass(slots=True, eq=False)
@@ -58,12 +54,11 @@ class Entry:
     granted: int
     granted_true: int
     costs: dict[str, int]
-    names: frozenset[str] = frozenset()
     stamped: int | None = None
     over: int | None = None
     lost: bool = False
     until_true: int = NEVER
-    estimated: dict[str, int] = field(default_factory=dict)
+    free: dict[str, tuple[int, int]] = field(default_factory=dict)
 
 
 class Books:
@@ -92,7 +87,7 @@ class Books:
 
     def prune(self, now: int, keep: int) -> None:
         """Forget what was over longer than `keep` ago."""
-        if len(self.entries) > 64:
+        if len(self.entries) > 40:
             self.entries = [each for each in self.entries if each.over is None or each.over > now - keep]
 
     def held(self, spec: Spec, now: int, true: int, epoch: int) -> tuple[int, int]:
@@ -112,6 +107,14 @@ class Books:
 
     def free_at(self, spec: Spec, entry: Entry) -> tuple[int, int]:
         """Between which instants the places of a call become free."""
+        found = entry.free.get(spec.name)
+        if found is None:
+            found = self._free_at(spec, entry)
+            if entry.over is not None and spec.bound is None:
+                entry.free[spec.name] = found
+        return found
+
+    def _free_at(self, spec: Spec, entry: Entry) -> tuple[int, int]:
         per, guard = spec.per_ns, spec.guard_ns
         at = NEVER
         if entry.over is not None:

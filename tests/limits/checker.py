@@ -155,7 +155,7 @@ class QuotaJudge(Judge):
 
     def worst(self, now: int, owner: int) -> tuple[float, float]:
         wall = now + self.epoch
-        first = (wall - self.skew) // self.every
+        first = (wall - self.skew - 1) // self.every  # both ends belong to a period
         last = (wall + self.skew) // self.every
         sums = [self._period(period * self.every - self.epoch, owner) for period in range(first, last + 1)]
         oldest = first * self.every - self.epoch - self.skew

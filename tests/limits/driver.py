@@ -185,8 +185,9 @@ class Keeper:
         """A backup."""
         return copy.deepcopy(self.pools)
 
-    def restore(self, pools: Any) -> None:
+    def restore(self, pools: Any, now: int) -> None:
         """An old copy comes back."""
+        self.suspect = now
         self.pools = copy.deepcopy(pools)
 
     def trouble(self) -> str:

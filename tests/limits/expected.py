@@ -13,7 +13,7 @@ __all__ = ["check_held", "check_waiters", "fits_beside", "next_free"]
 def check_held(world: World, process: Process) -> None:
     """What the limiter says is in use is what is held: by calls in flight, cooling and lingering."""
     now, shared = process.clock.monotonic_ns(), world.setup.shared
-    process.books.prune(now, 2 * (world.linger + world.longest) + 3700 * SECOND * ("quota" in world.specs))
+    process.books.prune(now, world.linger + world.longest + 60 * SECOND + 3700 * SECOND * ("quota" in world.specs))
     for status in process.driver.limiter.snapshot():
         spec = world.specs[status.name]
         low, high = process.books.held(spec, now, world.now, world.epoch)

@@ -85,6 +85,8 @@ def _reply_cost(world: World, process: Process, b: int, c: int) -> None:
     if live is None:
         return
     actual = 1 + c % 6
+    if world.setup.shared:  # what one process overdraws the others cannot know
+        actual = 1 + c % min(live.call.costs.values())
     for name in live.call.costs:
         if world.specs[name].kind != "concurrency":  # a call in flight is one call, whatever it costs
             live.call.costs[name] = actual

@@ -307,7 +307,7 @@ class World:
         """Send a request."""
         asked, requests = process.driver.ask()
         if self.restoring and process is self.last:
-            self.keeper.restore(self.backup)
+            self.keeper.restore(self.backup, self.now)
             self.restoring, self.known = False, ()
         if self.now < self.out_until:
             process.driver.failed()
