@@ -34,9 +34,9 @@ class Spec:
     margin: float = 0.0
     skew: float = 0.0
 
-    per_ns: int = field(init=False, default=0)
-    guard_ns: int = field(init=False, default=0)  # the guard of the design: per/2000 + 1 ms
-    spacing_ns: float = field(init=False, default=0.0)  # between two grants under smooth pacing
+    per_ns: int = field(init=False, repr=False, default=0)
+    guard_ns: int = field(init=False, repr=False, default=0)  # the guard of the design: per/2000 + 1 ms
+    spacing_ns: float = field(init=False, repr=False, default=0.0)  # between two grants under smooth pacing
 
     def __post_init__(self) -> None:
         per = round(self.per * SECOND)

@@ -154,7 +154,7 @@ class Keeper:
         self._epochs = 0
         self.used = False
 
-    def exchange(self, requests: Any, now: int, dead: Collection[str]) -> Any:
+    def exchange(self, requests: Any, now: int, wall: int, dead: Collection[str]) -> Any:
         """Answer one holder's requests in one go."""
         answers = []
         for request in requests:

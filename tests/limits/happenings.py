@@ -280,7 +280,7 @@ def _close(world: World, process: Process, _: int, __: int) -> None:
     """It leaves properly; what is in flight will never be heard of."""
     process.driver.leave()
     if world.now >= world.out_until and process.exchange is None:
-        world.keeper.exchange(process.driver.ask()[1], world.now, world.dead)
+        world.keeper.exchange(process.driver.ask()[1], world.now, world.wall, world.dead)
     for live in list(process.live):
         world.over(process, live, world.lost_until(), lost=True)
     _gone(world, process)
@@ -312,11 +312,12 @@ def _outage(world: World, _: Process, b: int, __: int) -> None:
 
 def _lose_state(world: World, _: Process, __: int, ___: int) -> None:
     world.keeper.lose(world.now)
-    world.known = ()
+    world.known, world.backup, world.restoring = (), None, False
 
 
 def _back_up(world: World, _: Process, __: int, ___: int) -> None:
-    world.backup = world.keeper.copy()
+    if not world.restoring:
+        world.backup = world.keeper.copy()
 
 
 def _restore(world: World, _: Process, __: int, ___: int) -> None:
@@ -384,7 +385,7 @@ def _serve(world: World) -> None:
             if not any(process.queue for process in world.processes):
                 return
             stuck = [(process.number, queued.costs) for process in world.processes for queued in process.queue]
-            when = "nothing will ever wake them" if at == NEVER else f"after {(end - world.now) / SECOND:.0f} s"
+            when = "nothing will ever wake them" if at == NEVER else f"after {patience / SECOND:.0f} s and more"
             world.complain("forever", f"wait for ever: {stuck[:4]} ({when})")
             return
         if at < end:

@@ -155,6 +155,7 @@ class World:
         self.processes: list[Process] = []
         self.started = 0
         self.grants = 0
+        self.step = 0
         self.trace: list[str] | None = None
         for _ in range(setup.processes):
             self.start()
@@ -308,7 +309,8 @@ class World:
         asked, requests = process.driver.ask()
         if self.restoring and process is self.last:
             self.keeper.restore(self.backup, self.now)
-            self.restoring, self.known = False, ()
+            # A copy from before a loss that everybody knows of could not be told from a newer state: it is used once.
+            self.restoring, self.known, self.backup = False, (), None
         if self.now < self.out_until:
             process.driver.failed()
             return
@@ -330,7 +332,7 @@ class World:
                 process.driver.failed()
                 return
             for _ in range(2 if exchange.fate == "twice" else 1):
-                exchange.answers = self.keeper.exchange(exchange.requests, self.now, self.dead)
+                exchange.answers = self.keeper.exchange(exchange.requests, self.now, self.wall, self.dead)
             trouble = self.keeper.trouble()
             if trouble:
                 self.complain("state", trouble)
@@ -370,13 +372,15 @@ class World:
 
     # -- steps
 
-    def run(self, steps: Iterable[Step]) -> None:
-        """All steps, then a quiet end. Raises Violation."""
+    def run(self, steps: Iterable[Step], *, to_the_end: bool = True) -> None:
+        """All steps, then a quiet end. Raises Violation, of which `self.step` says where: -1 at the end."""
         from tests.limits.happenings import finish, happen  # they know the world, it does not know them
 
-        for step in steps:
+        for self.step, step in enumerate(steps):
             happen(self, step)
-        finish(self)
+        self.step = -1
+        if to_the_end:
+            finish(self)
 
 
 def words(world: World, live: Live, name: str) -> tuple[int, Any]:
