@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import copy
+import json
 from collections.abc import Collection
 from typing import Any
 from unittest import mock
 
 from headway import Bucket, Concurrency, Limiter, Quota, Window
 from headway.errors import HeadwayError
+from headway.limiter import limiter as limiters
 from headway.limiter.permit import Permit
 from headway.limiter.state import member as members
-from headway.limits.gate import Stage
+from headway.limits.ticket import HANDED
 from headway.limits.headers import Remaining
-from headway.limits.sharing.lots import exchange_lot
-from headway.limits.sharing.places import exchange
 from tests.limits.books import Spec
 
 __all__ = ["Driver", "Keeper", "Waiting", "word"]
@@ -44,32 +43,44 @@ class _Poller:
     def join(self, member: object) -> None:
         pass
 
-    nudge = leave = lambda *_: None
+    nudge = leave = note = lambda *_: None
 
 
 class _Alarm:
-    """Stands for the timers: keeps the instant at which to poll."""
-
-    wake: int | None = None
+    """Stands for the timers: the limiter keeps the instant at which to poll, the world goes there."""
 
     def joined(self, loop: object) -> None:
         pass
 
-    def set_for_threads(self, at: int | None) -> None:
-        self.wake = at
+    def set(self) -> None:
+        pass
 
-    set_for_loop = set_for_threads
+
+class _Supervisor:
+    """Stands for the thread that looks once a second: the world does."""
+
+    def watch(self, limiter: object) -> None:
+        pass
+
+
+_SUPERVISOR = _Supervisor()
 
 
 class Waiting:
     """A caller that waits."""
 
-    def __init__(self) -> None:
-        self.ticket: Any = None
+    def __init__(self, permit: Permit) -> None:
+        self.permit: Permit | None = permit  # until it is handed out: nothing else may keep a permit alive
         self.woken = False
 
     def wake(self) -> None:
         self.woken = True
+
+    def listening(self) -> bool:
+        return True
+
+    def gone(self) -> bool:
+        return False
 
 
 class Driver:
@@ -78,44 +89,61 @@ class Driver:
     def __init__(self, specs: list[Spec], clock: Any, number: int, *, shared: bool, ttl: float, fresh: bool, **options: Any):
         with (
             mock.patch.object(members, "poller_for", lambda _: _Poller()),
-            mock.patch.object(members, "_holder_id", lambda: f"p{number}"),
+            mock.patch.object(members.process, "holder_id", lambda: f"p{number}", create=True),
         ):
             self.limiter = Limiter(
                 *[limit_of(spec) for spec in specs], clock=clock, name="world", ttl=ttl, fresh=fresh,
                 state="none" if shared else None, **options,
             )  # fmt: skip
-        self._alarm = self.limiter._alarm = _Alarm()  # type: ignore[assignment]
-        self.member: Any = self.limiter._membership
+        self.limiter._alarm = _Alarm()  # type: ignore[assignment]
+        self.member: Any = self.limiter._member
         self.name = f"p{number}"
 
     @property
     def wake(self) -> int | None:
         """When to poll next, by the process's clock."""
-        return self._alarm.wake
+        return self.limiter._wake if self.limiter._gate.active else None
 
     def try_take(self, cost: Any, priority: str, limits: frozenset[str] | None) -> Permit | None:
         """A permit now or never."""
-        ticket = self.limiter._take(cost, priority, limits)
-        return None if ticket is None else Permit(self.limiter, ticket)
+        permit = self.limiter.permit(cost, priority=priority, limits=limits)
+        return permit if self.limiter._admit(permit) or self.limiter._try_among_others(permit) else None
 
     def queue(self, cost: Any, priority: str, limits: frozenset[str] | None) -> Waiting:
-        """Begin to wait."""
-        waiting = Waiting()
-        waiting.ticket = self.limiter._queue(cost, priority, None, limits, waiting, None)
-        waiting.woken = waiting.ticket.stage is not Stage.WAITING
+        """Take a permit, or begin to wait for it."""
+        permit = self.limiter.permit(cost, priority=priority, limits=limits)
+        waiting = Waiting(permit)
+        if self.limiter._admit(permit):
+            waiting.woken = True
+            return waiting
+        threads = limiters.supervisor
+        limiters.supervisor = lambda: _SUPERVISOR  # type: ignore[assignment, return-value]
+        try:
+            self.limiter._queue(permit, waiting, None)
+        finally:
+            limiters.supervisor = threads
         return waiting
 
     def collect(self, waiting: Waiting) -> Permit:
         """The permit of a waiter that was woken."""
-        return self.limiter._collect(waiting.ticket, None, woken=True)
+        permit, waiting.permit = waiting.permit, None
+        assert permit is not None
+        if permit.stage == HANDED:
+            self.limiter._collect(permit, None)
+        return permit
 
     def abandon(self, waiting: Waiting) -> None:
         """The caller is gone."""
-        self.limiter._abandon(waiting.ticket)
+        assert waiting.permit is not None
+        self.limiter._abandon(waiting.permit)
 
     def poll(self) -> None:
         """The timer fired."""
         self.limiter._poll()
+
+    def tick(self) -> None:
+        """The supervisor looks."""
+        self.limiter._tick()
 
     @property
     def waiting(self) -> int:
@@ -143,64 +171,64 @@ class Driver:
     def leave(self) -> None:
         """Close: the last request is to be sent."""
         self.limiter.close()
+        self.member.prepare_to_leave()
 
 
 class Keeper:
-    """The shared state: applies the pure exchange to pools in memory, by a clock of its own."""
+    """The shared state: applies the pure exchange to bodies in memory, by a clock of its own."""
 
     def __init__(self) -> None:
-        self.pools: dict[str, Any] = {}
-        self.suspect = 0
+        self.bodies: dict[str, str] = {}
+        self.lost_at = 0
         self._epochs = 0
-        self.used = False
 
     def exchange(self, requests: Any, now: int, wall: int, dead: Collection[str]) -> Any:
         """Answer one holder's requests in one go."""
-        answers = []
-        for request in requests:
-            pool = self.pools.get(request.key)
-            answer: Any
-            if request.keeping is None:
-                gone = {name for name in (pool.lots if pool else ()) if name in dead}
-                pool, answer = exchange_lot(pool, request.amount, request.ask, now, dead=gone, first=not self.suspect)
-            else:
-                keeping = request.keeping
-                self._epochs += 1
-                first = not self.suspect or now > self.suspect + keeping.ttl + keeping.linger + keeping.per
-                gone = {name for name in (pool.holders if pool else ()) if name in dead}
-                pool, answer = exchange(
-                    pool, keeping, request.ask, now, new_epoch=f"e{self._epochs}", dead=gone, first=first
-                )
-            self.pools[request.key] = pool
-            answers.append(answer)
-        self.used = True
+        from headway.limits.sharing.exchange import exchange, keys
+
+        self._epochs += 1
+        before = {key: self.bodies.get(key) for key in keys(requests)}
+        written, answers = exchange(
+            before, requests, now, wall, new_epoch=f"e{self._epochs}", dead=dead.__contains__, lost_at=self.lost_at
+        )
+        self.bodies.update(written)
         return answers
 
     def lose(self, now: int) -> None:
         """The state is gone."""
-        self.pools.clear()
-        self.suspect = now if self.used else 0
+        self.lost_at = now if self.bodies else self.lost_at
+        self.bodies.clear()
 
     def copy(self) -> Any:
         """A backup."""
-        return copy.deepcopy(self.pools)
+        return dict(self.bodies)
 
-    def restore(self, pools: Any, now: int) -> None:
+    def restore(self, bodies: Any, now: int) -> None:
         """An old copy comes back."""
-        self.suspect = now
-        self.pools = copy.deepcopy(pools)
+        self.bodies, self.lost_at = dict(bodies), now
+
+    def _pools(self) -> list[tuple[str, Any]]:
+        found = []
+        for key, body in self.bodies.items():
+            pool = json.loads(body)
+            if "claimed" in pool:
+                found.append((key, pool))
+        return found
 
     def trouble(self) -> str:
         """'' or how the books do not balance."""
-        for key, pool in self.pools.items():
-            if hasattr(pool, "holders") and pool.total() != pool.amount:
-                return f"the state's places of {key!r} do not add up: {pool.total()} of {pool.amount}"
+        for key, pool in self._pools():
+            unopened = pool["amount"] - pool["claimed"] if pool["open_at"] else 0
+            lent = sum(holder[0] for holder in pool["holders"].values())
+            total = pool["free"] + sum(places for _, places in pool["cool"]) + lent + unopened
+            if total != pool["amount"]:
+                return f"the state's places of {key!r} do not add up: {total} of {pool['amount']}: {pool}"
         return ""
 
     def lingering(self, now: int) -> str:
         """'' or what still cools."""
-        for key, pool in self.pools.items():
-            cool = [each for each in getattr(pool, "cool", ()) if each[0] > now]
+        for key, pool in self._pools():
+            cool = [each for each in pool["cool"] if each[0] > now]
             if cool:
                 return f"{key!r}: {cool}"
         return ""

@@ -33,7 +33,7 @@ def check_held(world: World, process: Process) -> None:
 
 def check_waiters(world: World, process: Process) -> None:
     """Nobody waits who fits, whatever else waits. Of shared state only the end tells."""
-    if world.setup.shared or not process.queue:
+    if world.setup.shared or process.unswept or not process.queue:
         return
     lanes: dict[tuple[frozenset[str], int], Queued] = {}
     for queued in process.queue:

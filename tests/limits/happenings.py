@@ -124,6 +124,7 @@ def _drop(world: World, process: Process, b: int, c: int) -> None:
     if live is not None:
         world.over(process, live, world.lost_until(), lost=True)
         live.permit = None
+        process.unswept = True  # until somebody looks: once a second while anybody waits
         if c % 64 == 0:
             gc.collect(0)
 

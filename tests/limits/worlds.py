@@ -126,6 +126,8 @@ class Process:
     silent_until: int = 0
     stopped_until: int = 0
     wall_right_at: int = NEVER
+    tick_at: int = NEVER
+    unswept: bool = False
 
 
 class World:
@@ -276,6 +278,12 @@ class World:
                 at = max(process.clock.true(wake), stopped)
                 if at < first[0]:
                     first = (at, process, "poll")
+            if not process.queue:
+                process.tick_at = NEVER
+            elif process.tick_at == NEVER:
+                process.tick_at = self.now + SECOND
+            if max(process.tick_at, stopped) < first[0]:
+                first = (max(process.tick_at, stopped), process, "tick")
             if process.wall_right_at < first[0]:
                 first = (process.wall_right_at, process, "wall")
             if not self.setup.shared:
@@ -292,8 +300,13 @@ class World:
         return first
 
     def _happen(self, process: Process, what: str) -> None:
-        if what == "poll":
-            process.driver.poll()
+        if what in {"poll", "tick"}:
+            process.unswept = False
+            if what == "poll":
+                process.driver.poll()
+            else:
+                process.tick_at = self.now + SECOND
+                process.driver.tick()
         elif what == "wall":
             process.clock.error, process.wall_right_at = 0, NEVER
         elif what == "ask":
