@@ -81,6 +81,13 @@ class Books:
         self.entries.remove(entry)
         self._unfallen.remove(entry)
 
+    def refused(self, name: str, now: int) -> None:
+        """A slot was refused: calls that were lost may hold theirs still, for as long as they have been gone."""
+        for entry in self.entries:
+            if entry.lost and entry.over is not None and name in entry.costs:
+                soonest, latest = entry.free.get(name, (0, entry.over + self.linger))
+                entry.free[name] = (min(soonest, entry.over + self.linger), max(latest, 2 * now - entry.over))
+
     def flying(self, name: str) -> int:
         """The cost of the calls in flight."""
         return sum(entry.costs[name] for entry in self.entries if entry.over is None and name in entry.costs)

@@ -65,7 +65,7 @@ def _try(world: World, process: Process, b: int, c: int) -> None:
     permit = process.driver.try_take(cost, priority, some)
     if permit is not None:
         world.granted(process, permit, costs)
-    elif not world.setup.shared and fits_beside(world, process, costs, process.queue):
+    elif not world.setup.shared and fits_beside(world, process, costs, process.queue, paced=bool(process.queue)):
         world.complain("refused", f"try_acquire of {costs} although it fits beside all that wait")
 
 
@@ -203,8 +203,9 @@ def _refused(world: World, process: Process, b: int, c: int) -> None:
         process.paused[each] = max(process.paused.get(each, 0), mine + round(seconds * SECOND) + 2)
         process.smooth.add(each)
         process.books.withdrawn[each] = mine
-        if world.specs[each].kind == "concurrency":
+        if world.specs[each].kind == "concurrency" and name:
             process.draining.add(each)
+            process.books.refused(each, mine)
     if told:
         until = world.now + round(after * SECOND * 0.999) - 1_000_000
         refusal = Refusal(frozenset([name] if name else names), until)
