@@ -16,6 +16,7 @@ __all__ = ["NEVER", "SECOND", "Books", "Entry", "Spec"]
 SECOND = 1_000_000_000
 NEVER = 1 << 62
 INFINITE = 1 << 40
+_REMEMBERED = 1200 * SECOND  # a refusal may be about slots of calls that were lost long ago
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +89,10 @@ class Books:
                 soonest, latest = entry.free.get(name, (0, entry.over + self.linger))
                 entry.free[name] = (min(soonest, entry.over + self.linger), max(latest, 2 * now - entry.over))
 
+    def longest_lost(self) -> int:
+        """For how long a lost call may still hold its slot after a refusal, from its loss."""
+        return max((at - entry.granted for entry in self.entries for _, at in entry.free.values() if entry.lost), default=0)
+
     def flying(self, name: str) -> int:
         """The cost of the calls in flight."""
         return sum(entry.costs[name] for entry in self.entries if entry.over is None and name in entry.costs)
@@ -95,7 +100,10 @@ class Books:
     def prune(self, now: int, keep: int) -> None:
         """Forget what was over longer than `keep` ago."""
         if len(self.entries) > 40:
-            self.entries = [each for each in self.entries if each.over is None or each.over > now - keep]
+            self.entries = [
+                each for each in self.entries
+                if each.over is None or each.over > now - (_REMEMBERED if each.lost else keep)
+            ]  # fmt: skip
 
     def held(self, spec: Spec, now: int, true: int, epoch: int) -> tuple[int, int]:
         """The least and the most that is taken at `now`; `true` is the true instant, `epoch` its wall clock's zero."""

@@ -375,6 +375,7 @@ def _serve(world: World) -> None:
     slowest = max([spec.per_ns for spec in world.setup.specs if spec.kind == "window"] + [SECOND])
     leaks = [spec.spacing_ns for spec in world.setup.specs if spec.kind == "bucket"]
     patience = 120 * SECOND + 3 * (world.linger + world.ttl + world.longest)
+    patience += max((process.books.longest_lost() for process in world.processes), default=0)
     end = world.now + patience + waiting * 2 * (slowest + round(max(leaks, default=0)))
     while any(process.queue or process.live for process in world.processes):
         for process in list(world.processes):
@@ -397,6 +398,7 @@ def _serve(world: World) -> None:
 
 
 def _rest(world: World) -> None:
-    world.advance(world.now + 2 * (world.linger + world.ttl + world.longest) + 4 * SECOND)
+    lost = max((process.books.longest_lost() for process in world.processes), default=0)
+    world.advance(world.now + lost + 2 * (world.linger + world.ttl + world.longest) + 4 * SECOND)
     for process in world.processes:
         process.driver.poll()
