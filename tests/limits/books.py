@@ -37,15 +37,17 @@ class Spec:
 
     per_ns: int = field(init=False, repr=False, default=0)
     guard_ns: int = field(init=False, repr=False, default=0)  # the guard of the design: per/2000 + 1 ms
-    spacing_ns: float = field(init=False, repr=False, default=0.0)  # between two grants under smooth pacing
 
     def __post_init__(self) -> None:
         per = round(self.per * SECOND)
-        spacing = per / self.cap if self.kind == "window" else 0.0
-        if self.kind == "bucket":
-            spacing = SECOND / (self.rate * self.cap / self.amount)
-        for name, value in (("per_ns", per), ("guard_ns", per // 2000 + 1_000_000), ("spacing_ns", spacing)):
+        for name, value in (("per_ns", per), ("guard_ns", per // 2000 + 1_000_000)):
             object.__setattr__(self, name, value)
+
+    def spacing(self, cap: int) -> int:
+        """Nanoseconds between two grants under smooth pacing, at the most."""
+        if self.kind == "bucket":
+            return math.ceil(SECOND * self.amount / (self.rate * self.cap)) + 1
+        return self.per_ns // cap + 1 if self.kind == "window" else 0
 
 
 @dataclass(slots=True, eq=False)

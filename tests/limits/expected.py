@@ -91,7 +91,7 @@ def next_free(world: World, process: Process) -> int | None:
             at = process.books.free_at(world.specs[name], entry)[1]
             if now < at < found and world.specs[name].kind in {"window", "concurrency"}:
                 found = at
-    for at in [*process.paused.values(), *(int(due) + 1 for due in process.due.values())]:
+    for at in [*process.paused.values(), *process.due.values()]:
         if now < at < found:
             found = at
     return None if found == NEVER else found

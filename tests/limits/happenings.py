@@ -373,10 +373,10 @@ def _leave_what_waits_for_a_day(world: World) -> None:
 def _serve(world: World) -> None:
     waiting = sum(sum(queued.costs.values()) for process in world.processes for queued in process.queue)
     slowest = max([spec.per_ns for spec in world.setup.specs if spec.kind == "window"] + [SECOND])
-    leaks = [spec.spacing_ns for spec in world.setup.specs if spec.kind == "bucket"]
+    leaks = [spec.spacing(spec.cap) for spec in world.setup.specs if spec.kind == "bucket"]
     patience = 120 * SECOND + 3 * (world.linger + world.ttl + world.longest)
     patience += max((process.books.longest_lost() for process in world.processes), default=0)
-    end = world.now + patience + waiting * 2 * (slowest + round(max(leaks, default=0)))
+    end = world.now + patience + waiting * 2 * (slowest + max(leaks, default=0))
     while any(process.queue or process.live for process in world.processes):
         for process in list(world.processes):
             for live in list(process.live):

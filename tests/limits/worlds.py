@@ -116,7 +116,7 @@ class Process:
     queue: list[Queued] = field(default_factory=list)
     refusals: list[Refusal] = field(default_factory=list)
     paused: dict[str, int] = field(default_factory=dict)
-    due: dict[str, float] = field(default_factory=dict)
+    due: dict[str, int] = field(default_factory=dict)
     draining: set[str] = field(default_factory=set)
     hazy: set[str] = field(default_factory=set)
     refused_at: int = -1
@@ -222,7 +222,7 @@ class World:
         for name, cost in costs.items():
             spec = self.specs[name]
             self.sent[name].append(live)
-            process.due[name] = max(process.due.get(name, 0.0), mine) + cost * spec.spacing_ns
+            process.due[name] = max(process.due.get(name, 0), mine) + cost * spec.spacing(process.caps[name])
             wrong = self.judges[name].sent(call, process.caps[name], self.everybody[name])
             if wrong:
                 self.complain("over-issue", f"{wrong} (process {process.number}, {self.now / SECOND:.6f} s)")
