@@ -21,7 +21,7 @@ def check_held(world: World, process: Process) -> None:
             low = process.books.flying(spec.name) if spec.bound is None and spec.kind != "quota" else 0
             high = INFINITE if spec.kind in {"quota", "bucket"} else high  # a part of a bucket leaks at a part of its rate
         if spec.kind == "quota":
-            low = min(low, status.amount)
+            low, high = min(low, status.amount), INFINITE if spec.name in process.hazy else high
         used = status.in_flight + status.cooling
         if used < low:
             world.complain("forgotten", f"{spec.name!r}: {low} held, the limiter says {used} ({status})")

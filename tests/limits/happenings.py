@@ -203,6 +203,8 @@ def _refused(world: World, process: Process, b: int, c: int) -> None:
         process.paused[each] = max(process.paused.get(each, 0), mine + round(seconds * SECOND) + 2)
         process.smooth.add(each)
         process.books.withdrawn[each] = mine
+        if world.specs[each].kind in {"quota", "slots"} and name:
+            process.hazy.add(each)  # it counts as used up, for as long as the limiter thinks fit
         if world.specs[each].kind == "concurrency" and name:
             process.draining.add(each)
             process.books.refused(each, mine)
