@@ -26,7 +26,9 @@ def happen(world: World, step: Step) -> None:
         world.trace.append(f"{world.now / SECOND:10.6f} {kind} of process {process.number}")
     if process.stopped_until > world.now and kind not in _ANYWAY:
         return
+    process.stale = True
     _HAPPENINGS[kind](world, process, b, c)
+    process.stale = True
     for each in world.processes:
         world.collect(each)
         check_waiters(world, each)
@@ -358,6 +360,9 @@ def finish(world: World) -> None:
             spec = world.specs[status.name]
             if status.in_flight or (status.cooling and spec.kind not in {"quota", "slots"}):
                 world.complain("nobody", f"long after the last call {status}")
+    trouble = world.keeper.trouble()
+    if trouble:
+        world.complain("state", trouble)
     left = world.keeper.lingering(world.now)
     if left:
         world.complain("nobody", f"long after the last call the state holds {left}")
@@ -369,6 +374,7 @@ def _leave_what_waits_for_a_day(world: World) -> None:
         for queued in list(process.queue):
             if any(world.specs[name].kind in {"quota", "slots"} for name in queued.names):
                 process.queue.remove(queued)
+                process.stale = True
                 process.driver.abandon(queued.waiting)
 
 
@@ -382,6 +388,7 @@ def _serve(world: World) -> None:
     while any(process.queue or process.live for process in world.processes):
         for process in list(world.processes):
             for live in list(process.live):
+                process.stale = True
                 world.over(process, live, world.now, lost=False)
                 live.permit.settle()
             world.collect(process)
