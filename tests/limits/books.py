@@ -93,7 +93,9 @@ class Books:
 
     def longest_lost(self) -> int:
         """For how long a lost call may still hold its slot after a refusal, from its loss."""
-        return max((at - entry.granted for entry in self.entries for _, at in entry.free.values() if entry.lost), default=0)
+        return max(
+            (at - entry.granted for entry in self.entries for _, at in entry.free.values() if entry.lost), default=0
+        )
 
     def flying(self, name: str) -> int:
         """The cost of the calls in flight."""
@@ -191,7 +193,10 @@ class Books:
         return low, high, sum(entry.costs.get(spec.name, 0) for entry in self._unfallen)
 
     def _in_period(self, spec: Spec, true: int, epoch: int) -> tuple[int, int]:
-        every, skew = spec.per_ns, round((spec.skew + 3.0) * SECOND)  # 3 s: what a clock may creep and still be believed
+        every, skew = (
+            spec.per_ns,
+            round((spec.skew + 3.0) * SECOND),
+        )  # 3 s: what a clock may creep and still be believed
         start = true - (true + epoch) % every
         if true - start <= skew or start + every - true <= skew:
             return 0, INFINITE

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection
+from functools import partial
 from typing import Any
 from unittest import mock
 
@@ -12,8 +13,9 @@ from headway.errors import HeadwayError
 from headway.limiter import limiter as limiters
 from headway.limiter.permit import Permit
 from headway.limiter.state import member as members
-from headway.limits.ticket import HANDED
 from headway.limits.headers import Remaining
+from headway.limits.sharing.exchange import exchange, keys
+from headway.limits.ticket import HANDED
 from tests.limits.books import Spec
 
 __all__ = ["Driver", "Keeper", "Waiting", "word"]
@@ -44,6 +46,10 @@ class _Poller:
         pass
 
     nudge = leave = note = lambda *_: None
+
+
+def _poller_for(_url: str) -> _Poller:
+    return _Poller()
 
 
 class _Alarm:
@@ -86,10 +92,12 @@ class Waiting:
 class Driver:
     """One process's limiter, without threads."""
 
-    def __init__(self, specs: list[Spec], clock: Any, number: int, *, shared: bool, ttl: float, fresh: bool, **options: Any):
+    def __init__(
+        self, specs: list[Spec], clock: Any, number: int, *, shared: bool, ttl: float, fresh: bool, **options: Any
+    ):
         with (
-            mock.patch.object(members, "poller_for", lambda _: _Poller()),
-            mock.patch.object(members.process, "holder_id", lambda: f"p{number}", create=True),
+            mock.patch.object(members, "poller_for", _poller_for),
+            mock.patch.object(members.process, "holder_id", partial(str, f"p{number}")),
         ):
             self.limiter = Limiter(
                 *[limit_of(spec) for spec in specs], clock=clock, name="world", ttl=ttl, fresh=fresh,
@@ -184,8 +192,6 @@ class Keeper:
 
     def exchange(self, requests: Any, now: int, wall: int, dead: Collection[str]) -> Any:
         """Answer one holder's requests in one go."""
-        from headway.limits.sharing.exchange import exchange, keys
-
         self._epochs += 1
         before = {key: self.bodies.get(key) for key in keys(requests)}
         written, answers = exchange(

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from tests.limits.books import INFINITE, NEVER, SECOND, Spec
-from tests.limits.worlds import Process, Queued, World
+from tests.limits.processes import Process, Queued
+from tests.limits.worlds import World
 
 __all__ = ["check_held", "check_waiters", "fits_beside", "next_free"]
 
@@ -19,7 +20,9 @@ def check_held(world: World, process: Process) -> None:
         low, high = process.books.held(spec, now, world.now, world.epoch)
         if shared:  # what cools may have gone back to the state; of a quota only the state knows
             low = process.books.flying(spec.name) if spec.bound is None and spec.kind != "quota" else 0
-            high = INFINITE if spec.kind in {"quota", "bucket"} else high  # a part of a bucket leaks at a part of its rate
+            high = (
+                INFINITE if spec.kind in {"quota", "bucket"} else high
+            )  # a part of a bucket leaks at a part of its rate
         if spec.kind == "quota":
             low, high = min(low, status.amount), INFINITE if spec.name in process.hazy else high
         used = status.in_flight + status.cooling

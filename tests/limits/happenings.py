@@ -1,17 +1,20 @@
-"""What can happen in a world, one function each; and how a world ends."""
+"""What can happen in a world, one function each."""
 
 from __future__ import annotations
 
 import gc
 from collections.abc import Callable, Mapping
+from typing import Any
 
 from headway.errors import HeadwayError
-from tests.limits.expected import check_held, check_waiters, fits_beside, next_free
 from tests.limits.books import NEVER, SECOND
-from tests.limits.setups import Step
-from tests.limits.worlds import RANKS, Live, Process, Queued, Refusal, World, words
+from tests.limits.driver import word
+from tests.limits.expected import check_held, check_waiters, fits_beside, next_free
+from tests.limits.processes import Live, Process, Queued, Refusal
+from tests.limits.setups import HOUR, Step
+from tests.limits.worlds import RANKS, World
 
-__all__ = ["finish", "happen"]
+__all__ = ["happen"]
 
 _JUNK = (-8, 0.5, {"nope": 3}, True, "1", float("nan"))
 
@@ -36,7 +39,9 @@ def happen(world: World, step: Step) -> None:
         check_held(world, process)
 
 
-def _request(world: World, b: int, c: int) -> tuple[int | Mapping[str, int], str, frozenset[str] | None, dict[str, int]]:
+def _request(
+    world: World, b: int, c: int
+) -> tuple[int | Mapping[str, int], str, frozenset[str] | None, dict[str, int]]:
     """Arguments of a permit, and what it costs of which limits."""
     names = list(world.specs)
     some = None
@@ -164,7 +169,7 @@ def _observe(world: World, process: Process, b: int, c: int) -> None:
     names = [name for name in live.call.costs if world.specs[name].kind in {"window", "slots", "quota"}]
     if names:
         name = names[c % len(names)]
-        count, said = words(world, live, name)
+        count, said = _words(world, live, name)
         if count <= world.amounts[name]:
             world.learned(process, name)
             live.permit.learn([said])
@@ -184,7 +189,7 @@ def _learn(world: World, process: Process, b: int, c: int) -> None:
         name = names[c % len(names)]
         before = world.amounts[name]
         world.amounts[name] = max(1, before - 1 - (c >> 4) % 3)
-        if words(world, live, name)[0] > world.amounts[name]:
+        if _words(world, live, name)[0] > world.amounts[name]:
             world.amounts[name] = before
     _observe(world, process, b, c)
 
@@ -342,72 +347,14 @@ _HAPPENINGS: dict[str, Callable[[World, Process, int, int], None]] = {
 _ANYWAY = {"tick", "advance", "far", "start", "outage", "lose_state", "back_up", "restore", "die"}
 
 
-# -- the end
-
-
-def finish(world: World) -> None:
-    """Nobody asks for more, every reply comes: all who wait are granted, and then nothing is left."""
-    world.out_until, world.restoring = 0, False
-    for process in world.processes:
-        process.fate, process.silent_until, process.stopped_until = "", 0, 0
-        process.wall_right_at = min(process.wall_right_at, world.now)
-    _leave_what_waits_for_a_day(world)
-    _serve(world)
-    _rest(world)
-    for process in world.processes:
-        check_held(world, process)
-        for status in process.driver.limiter.snapshot():
-            spec = world.specs[status.name]
-            if status.in_flight or (status.cooling and spec.kind not in {"quota", "slots"}):
-                world.complain("nobody", f"long after the last call {status}")
-    trouble = world.keeper.trouble()
-    if trouble:
-        world.complain("state", trouble)
-    left = world.keeper.lingering(world.now)
-    if left:
-        world.complain("nobody", f"long after the last call the state holds {left}")
-
-
-def _leave_what_waits_for_a_day(world: World) -> None:
-    """Those who wait for a quota that is used up wait for its reset; that is for other tests."""
-    for process in world.processes:
-        for queued in list(process.queue):
-            if any(world.specs[name].kind in {"quota", "slots"} for name in queued.names):
-                process.queue.remove(queued)
-                process.stale = True
-                process.driver.abandon(queued.waiting)
-
-
-def _serve(world: World) -> None:
-    waiting = sum(sum(queued.costs.values()) for process in world.processes for queued in process.queue)
-    slowest = max([spec.per_ns for spec in world.setup.specs if spec.kind == "window"] + [SECOND])
-    leaks = [spec.spacing(spec.cap) for spec in world.setup.specs if spec.kind == "bucket"]
-    patience = 120 * SECOND + 3 * (world.linger + world.ttl + world.longest)
-    patience += max((process.books.longest_lost() for process in world.processes), default=0)
-    end = world.now + patience + waiting * 2 * (slowest + max(leaks, default=0))
-    while any(process.queue or process.live for process in world.processes):
-        for process in list(world.processes):
-            for live in list(process.live):
-                process.stale = True
-                world.over(process, live, world.now, lost=False)
-                live.permit.settle()
-            world.collect(process)
-        at = world.next_event()[0]
-        if at >= end and not any(process.live for process in world.processes):
-            if not any(process.queue for process in world.processes):
-                return
-            stuck = [(process.number, queued.costs) for process in world.processes for queued in process.queue]
-            when = "nothing will ever wake them" if at == NEVER else f"after {patience / SECOND:.0f} s and more"
-            world.complain("forever", f"wait for ever: {stuck[:4]} ({when})")
-            return
-        if at < end:
-            world.advance(at)
-        for process in world.processes:
-            check_waiters(world, process)
-
-
-def _rest(world: World) -> None:
-    lost = max((process.books.longest_lost() for process in world.processes), default=0)
-    world.advance(world.now + lost + 2 * (world.linger + world.ttl + world.longest) + 4 * SECOND)
-    for process in world.processes:
-        process.driver.poll()
+def _words(world: World, live: Live, name: str) -> tuple[int, Any]:
+    """How many calls the platform has counted with this one, and its word on what is left."""
+    spec, at = world.specs[name], min(live.counted, world.now)
+    live.counted = at
+    start = at - spec.per_ns
+    if spec.kind == "quota":
+        start = (world.epoch + at) // HOUR * HOUR - world.epoch - 1
+    seen = [each for each in world.sent[name] if start < each.counted <= at]
+    count = sum(each.call.costs[name] for each in seen)
+    amount = world.amounts[name]
+    return count, word(spec, amount, max(0, amount - count))

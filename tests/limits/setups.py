@@ -64,7 +64,9 @@ def draw_setup(seed: int) -> Setup:
     shared = rng.random() < 0.5
     share = rng.choice([1.0] * 6 + [0.8, 0.5])
     reserve = rng.choice([0] * 5 + [2])
-    kinds = rng.sample(["window", "window", "bucket", "quota", "concurrency", "concurrency", "slots"], rng.randint(1, 3))
+    kinds = rng.sample(
+        ["window", "window", "bucket", "quota", "concurrency", "concurrency", "slots"], rng.randint(1, 3)
+    )
     specs = [_spec(rng, kind, share, reserve, bounded=rng.random() < 0.2) for kind in dict.fromkeys(kinds)]
     if specs[0].kind == "window" and rng.random() < 0.3:
         specs.append(Spec("window", "long", 12, usable("window", 12, share, reserve), per=10.0))
@@ -94,8 +96,7 @@ def draw_steps(seed: int, setup: Setup, count: int) -> list[Step]:
     rng = random.Random(f"steps {seed}")
     weights = {**_USE, **(_SHARED if setup.shared else {})}
     # Every world has a character of its own: some things happen often in it, others never.
-    for kind in weights:
-        if kind not in {"queue", "reply", "until_free", "tick"}:
-            weights[kind] = weights[kind] * rng.choice([0, 1, 1, 3])
+    always = {"queue", "reply", "until_free", "tick"}
+    weights = {kind: weight * (1 if kind in always else rng.choice([0, 1, 1, 3])) for kind, weight in weights.items()}
     kinds = rng.choices(list(weights), list(weights.values()), k=count)
     return [(kind, rng.getrandbits(16), rng.getrandbits(16), rng.getrandbits(16)) for kind in kinds]

@@ -92,8 +92,7 @@ def test_a_quota_is_judged_as_every_assignment_and_every_reset_would_have_it(cal
 def test_concurrency_is_judged_by_all_that_are_not_over(calls, amount):
     # At every sending: itself, those sent before and not over; of those sent at one instant the last sees all.
     worst = max(
-        sum(cost for sent, until, cost in calls if sent <= at and (until > at or sent == at))
-        for at, _, _ in calls
+        sum(cost for sent, until, cost in calls if sent <= at and (until > at or sent == at)) for at, _, _ in calls
     )
     instant = any(sent == until for sent, until, _ in calls)
     if not alone(calls, amount) and not instant:

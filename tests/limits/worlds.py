@@ -14,16 +14,15 @@ what went wrong; its `kind` is one of
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
 from typing import Any
 
-from headway.errors import HeadwayError
 from tests.limits.books import NEVER, SECOND, Books, Entry, Spec
 from tests.limits.checker import BucketJudge, Call, ConcurrencyJudge, Judge, QuotaJudge, WindowJudge
-from tests.limits.driver import Driver, Keeper, Waiting, word
+from tests.limits.driver import Driver, Keeper
+from tests.limits.processes import Clock, Exchange, Live, Process, Refusal
 from tests.limits.setups import HOUR, Setup, Step, usable
 
-__all__ = ["Process", "Violation", "World"]
+__all__ = ["RANKS", "Violation", "World"]
 
 EPOCH = 1_790_000_000 * SECOND // HOUR * HOUR
 RANKS = {"interactive": 0, "bulk": 1, "replay": 2}
@@ -35,101 +34,6 @@ class Violation(AssertionError):
     def __init__(self, kind: str, what: str) -> None:
         super().__init__(f"{kind}: {what}")
         self.kind = kind
-
-
-class Clock:
-    """A process's clocks: monotonic at a rate of its own, wall with an error of its own."""
-
-    def __init__(self, world: World, ppm: int) -> None:
-        self.world = world
-        self.error = 0
-        self._true, self._mine, self._parts = world.now, SECOND * 1000, 1_000_000 + ppm
-
-    def monotonic_ns(self) -> int:
-        return self._mine + (self.world.now - self._true) * self._parts // 1_000_000
-
-    def wall_ns(self) -> int:
-        return self.world.wall + self.error
-
-    def run_at(self, ppm: int) -> None:
-        """Go on at another rate."""
-        self._mine, self._true, self._parts = self.monotonic_ns(), self.world.now, 1_000_000 + ppm
-
-    def true(self, mine: int) -> int:
-        """The first true instant at which this clock shows at least `mine`."""
-        return max(self.world.now, self._true - (self._mine - mine) * 1_000_000 // self._parts)
-
-
-@dataclass(eq=False, slots=True)
-class Live:
-    """A permit in somebody's hands. `counted`: when the platform really counts the call."""
-
-    permit: Any
-    call: Call
-    entry: Entry
-    counted: int
-
-
-@dataclass(eq=False, slots=True)
-class Queued:
-    """Somebody who waits."""
-
-    waiting: Waiting
-    costs: dict[str, int]
-    rank: int
-    names: frozenset[str]
-
-
-@dataclass(eq=False, slots=True)
-class Refusal:
-    """A platform's word to leave some limits alone until an instant."""
-
-    names: frozenset[str]
-    until: int
-
-
-@dataclass(eq=False, slots=True)
-class Exchange:
-    """A request on its way. `at`: when the next thing happens to it."""
-
-    requests: Any
-    asked: int
-    refusals: tuple[Refusal, ...]
-    at: int
-    back: int
-    fate: str
-    answers: Any = None
-    learned: tuple[Refusal, ...] = ()
-
-
-@dataclass(eq=False)
-class Process:
-    """One process: its limiter and what the world knows of it."""
-
-    number: int
-    clock: Clock
-    driver: Driver
-    books: Books
-    caps: dict[str, int]
-    smooth: set[str]
-    live: list[Live] = field(default_factory=list)
-    queue: list[Queued] = field(default_factory=list)
-    refusals: list[Refusal] = field(default_factory=list)
-    paused: dict[str, int] = field(default_factory=dict)
-    due: dict[str, int] = field(default_factory=dict)
-    draining: set[str] = field(default_factory=set)
-    hazy: set[str] = field(default_factory=set)
-    refused_at: int = -1
-    exchange: Exchange | None = None
-    fate: str = ""
-    rounds: int = 0
-    silent_until: int = 0
-    stopped_until: int = 0
-    wall_right_at: int = NEVER
-    tick_at: int = NEVER
-    unswept: bool = False
-    ask_at: int = NEVER
-    stale: bool = True  # something happened since `ask_at` was found
 
 
 class World:
@@ -196,9 +100,7 @@ class World:
         )  # fmt: skip
         paced = setup.pacing == "smooth" or (setup.pacing is None and setup.share < 1)
         caps = {spec.name: spec.cap for spec in setup.specs}
-        process = Process(
-            self.started, clock, driver, Books(self.linger), caps, set(self.specs) if paced else set()
-        )
+        process = Process(self.started, clock, driver, Books(self.linger), caps, set(self.specs) if paced else set())
         self.processes.append(process)
         driver.limiter.snapshot()  # a first look at the clocks: nobody can know that a first one is wrong
         return process
@@ -391,23 +293,11 @@ class World:
 
     def run(self, steps: Iterable[Step], *, to_the_end: bool = True) -> None:
         """All steps, then a quiet end. Raises Violation, of which `self.step` says where: -1 at the end."""
-        from tests.limits.happenings import finish, happen  # they know the world, it does not know them
+        from tests.limits.ending import finish
+        from tests.limits.happenings import happen  # they know the world, it does not know them
 
         for self.step, step in enumerate(steps):
             happen(self, step)
         self.step = -1
         if to_the_end:
             finish(self)
-
-
-def words(world: World, live: Live, name: str) -> tuple[int, Any]:
-    """How many calls the platform has counted with this one, and its word on what is left."""
-    spec, at = world.specs[name], min(live.counted, world.now)
-    live.counted = at
-    start = at - spec.per_ns
-    if spec.kind == "quota":
-        start = (world.epoch + at) // HOUR * HOUR - world.epoch - 1
-    seen = [each for each in world.sent[name] if start < each.counted <= at]
-    count = sum(each.call.costs[name] for each in seen)
-    amount = world.amounts[name]
-    return count, word(spec, amount, max(0, amount - count))
