@@ -131,12 +131,11 @@ def peers() -> dict[str, Callable[[], None]]:
     except ImportError as error:
         print(f"left out: {error}", file=sys.stderr)
     try:
+        from limits import RateLimitItemPerSecond
         from limits.aio.storage import MemoryStorage as AsyncStorage
         from limits.aio.strategies import MovingWindowRateLimiter as AsyncWindow
         from limits.storage import MemoryStorage
         from limits.strategies import MovingWindowRateLimiter
-
-        from limits import RateLimitItemPerSecond
 
         item = RateLimitItemPerSecond(AMOUNT, 1)
         window, async_window = MovingWindowRateLimiter(MemoryStorage()), AsyncWindow(AsyncStorage())

@@ -42,7 +42,7 @@ def test_a_refusal_for_the_rate_is_recognised_and_sent_again(name, method, path,
         events: list[object] = []
         limited.observe(events.append)
         session = session_of(limited, retry=RetryPolicy(attempts=5))
-        ended = within(15, lambda: session.request(method, server.url + path, json={}))
+        ended = within(30, lambda: session.request(method, server.url + path, json={}))
         calls = len(server.asked)
     assert ended.fine, f"{ended}"
     assert calls == 2, f"{calls} calls; the caller got {ended.value.status_code} {ended.value.text[:80]}"

@@ -53,9 +53,8 @@ def test_without_a_word_a_window_backs_off_up_to_its_length_and_a_quota_waits_fo
     gate = Desk([Window(100, 10), Quota(1000, "00:00 UTC", name="daily")])
     gate.poll(SECOND, EPOCH)
     rejections = Rejections(gate.gate)
-    waits = []
-    for n in range(6):
-        waits.append(rejections.rejected(SECOND * (1 + 100 * n), None, "window", None).nanoseconds / SECOND)
+    pauses = [rejections.rejected(SECOND * (1 + 100 * n), None, "window", None) for n in range(6)]
+    waits = [pause.nanoseconds / SECOND for pause in pauses]
     assert all(least <= wait <= 1.5 * least for wait, least in zip(waits[:3], [1, 2, 4], strict=True))
     assert waits[4:] == [10.006, 10.006]
     daily = rejections.rejected(SECOND, None, "daily", None).nanoseconds

@@ -149,7 +149,9 @@ def taught(permit: Permit, status: int, headers: Mapping[str, str], heard: Heard
         permit.learn([each for each in heard.left if each.kind != "percent"])
     if heard.refusal is None:
         return None
-    return permit.rejected(heard.refusal.limit, heard.refusal.wait)
+    refusal = heard.refusal
+    asked_for = refusal.lockout if refusal.retry_after is None and refusal.reset is None else refusal.retry_after
+    return permit.rejected(refusal.limit, asked_for, refusal.reset)
 
 
 def admission(what: Limiter | Admission) -> Admission:

@@ -529,6 +529,8 @@ class Limiter:
             pause = self._rejections.rejected(now, permit, limit, wait, until)
             if self._member is not None and pause.fresh:
                 self._member.paused(pause.limit, pause.nanoseconds)
+                if until is not None and pause.limit:  # the pause ends when the limit begins anew
+                    self._member.heard({pause.limit: 0})
             return pause
 
         pause = self._inside(note)
@@ -551,7 +553,7 @@ class Limiter:
         if self._observer is not None:
             try:
                 self._observer(event)
-            except Exception:  # the observer's fault, whatever it is
+            except Exception:  # noqa: BLE001  # the observer's fault, whatever it is
                 _log.exception("headway: an observer of limiter %r failed", self.name)
 
     # -- the rest
@@ -673,8 +675,8 @@ class _Reentered(PermitTimeout):
 
 def _reentered() -> _Reentered:
     return _Reentered(
-        "refused at once: this thread was interrupted inside the limiter (by a signal handler or a finalizer) and could "
-        "wait for itself for ever", None, "",
+        "refused at once: this thread was interrupted inside the limiter (by a signal handler or a finalizer) and "
+        "could wait for itself for ever", None, "",
     )  # fmt: skip
 
 

@@ -233,7 +233,7 @@ class _Supervisor:
                 try:
                     self._listen()
                     self._turn()
-                except Exception:  # a limiter that fails must not end the timers of the others
+                except Exception:  # noqa: BLE001  # a limiter that fails must not end the timers of the others
                     _log.exception("headway: a limiter's timer failed; it goes on")
         finally:
             self._running.release()
@@ -296,7 +296,7 @@ class _Supervisor:
     def _safely(step: Callable[[], bool | None]) -> bool:
         try:
             return bool(step())
-        except Exception:  # the others' timers must not wait for this one's error
+        except Exception:  # noqa: BLE001  # the others' timers must not wait for this one's error
             _log.exception("headway: a limiter's poll failed; it is polled again")
             return True
 

@@ -6,7 +6,7 @@ Rules:
 * A ticket is its own journal: `stage` and `done` say what was taken and what was given back, and nothing else does. Who
   is interrupted in a step leaves a ticket that `mend` undoes (a grant) or finishes (a settlement).
 * Who waits, and who is next, is for lanes.py.
-* Time is integer nanoseconds, monotonic. An instant that `poll` reports is the very number that a later `poll` compares.
+* Time is integer nanoseconds, monotonic. An instant that `poll` reports is the number that a later `poll` compares.
   The wall clock is wanted at `look` (see `look_at`), and not otherwise.
 """
 
@@ -357,7 +357,7 @@ class Gate:
         return True
 
     def correct(self, ticket: Ticket, now: int, actual: Cost) -> None:
-        """The call turned out to cost `actual`, up or down. Raises UsageError for what is no cost; then nothing changed."""
+        """The call turned out to cost `actual`, up or down. UsageError for what is not a cost; nothing changed then."""
         costs = {meter.name: _actual(actual, meter, ticket) for meter in ticket.meters}
         if isinstance(actual, Mapping):
             unknown = sorted(str(name) for name in actual if name not in costs)

@@ -19,8 +19,11 @@ _WITNESSES = 2
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
-    """Calls of ours in a platform's count: at least `low`, at most `high`; at least `anew` if its window is fixed and
-    began when we last thought so. `sure`: we were there when all of them were sent."""
+    """Calls of ours in a platform's count: at least `low`, at most `high`.
+
+    At least `anew` if its window is fixed and began when we last thought so. `sure`: we were there when all of them
+    were sent.
+    """
 
     low: int
     high: int

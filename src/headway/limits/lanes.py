@@ -166,8 +166,10 @@ class Lanes:
             self._since_lower += 1
 
     def tick(self, gate: Grants) -> list[Ticket]:
-        """Once a second while anybody waits: those whose loop runs again wait again; what a stopped loop did not fetch
-        is given back. Returns the tickets that are granted and not fetched, to be woken once more.
+        """Once a second while anybody waits: look after those who cannot look after themselves.
+
+        Those whose loop runs again wait again; what a stopped loop did not fetch is given back. Returns the tickets
+        that are granted and not fetched, to be woken once more.
         """
         asleep, self._asleep = self._asleep, []
         for lane, ref in asleep:

@@ -118,8 +118,10 @@ class Rejections:
 
 @dataclass(slots=True)
 class Learned:
-    """What one reply taught: per limit the calls that the platform had counted, everybody's; windows that it names
-    and the gate lacks; what it disproves, in words.
+    """What one reply taught.
+
+    Per limit the calls that the platform had counted, everybody's; windows that it names and the gate lacks; what it
+    disproves, in words.
     """
 
     counted: dict[str, int] = field(default_factory=dict)

@@ -10,7 +10,8 @@ from typing import Protocol
 from headway.limits.meters.meter import Meter
 
 __all__ = [
-    "HANDED", "IN_FLIGHT", "LOSING", "NEW", "OVER", "PRIORITIES", "SETTLING", "TORN", "UNLIMITED", "WAITING", "Cost", "Lane",
+    "HANDED", "IN_FLIGHT", "LOSING", "NEW", "OVER", "PRIORITIES", "SETTLING", "TORN", "UNLIMITED", "WAITING", "Cost",
+    "Lane",
     "Ticket", "Waker", "chosen",
 ]  # fmt: skip
 

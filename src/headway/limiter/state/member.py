@@ -344,7 +344,8 @@ class Member:
         limit = f"{self._name}: {name}" if self._name else name
         if holder.stricter:
             found["stricter"] = (
-                f"{limit}: another limiter shares it under other figures; the stricter hold for both: {holder.stricter}, not {holder.own}"
+                f"{limit}: another limiter shares it under other figures; the stricter hold for both: "
+                f"{holder.stricter}, not {holder.own}"
             )
         excuse = holder.excuse(now)
         if excuse is not None and not 0 < excuse[1] < _SHORT:

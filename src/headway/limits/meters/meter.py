@@ -50,7 +50,8 @@ class Meter(ABC):
     """One limit's books. `amount`: what the user or the profile says; `cap`: what may be used of it just now."""
 
     __slots__ = (
-        "allowed", "amount", "bit", "bursts", "cap", "crowded", "due", "in_flight", "lanes", "learned", "learned_at", "lease_until",
+        "allowed", "amount", "bit", "bursts", "cap", "crowded", "due", "in_flight", "lanes", "learned", "learned_at",
+        "lease_until",
         "limit", "name", "opens", "opens_at", "paced", "paused_until", "places", "reserve", "share", "shuts",
         "smooth_until", "spacing",
     )  # fmt: skip

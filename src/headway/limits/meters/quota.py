@@ -26,7 +26,8 @@ class QuotaMeter(Meter):
     """Calls used in the period; `places`, when lent, is the unused rest of a lot."""
 
     __slots__ = (
-        "_began", "_losing", "_offset", "_resumes", "clock", "drained", "end", "foreign", "in_zone", "owed", "resets", "skew", "total",
+        "_began", "_losing", "_offset", "_resumes", "clock", "drained", "end", "foreign", "in_zone", "owed", "resets",
+        "skew", "total",
         "used",
     )  # fmt: skip
     kind = "quota"

@@ -216,7 +216,7 @@ def _begin(keeping: Keeping, time: int, epoch: str, *, lost: bool, fresh: bool) 
 
 
 def _suffice(pool: Pool, keeping: Keeping, ask: Ask) -> None:
-    """A probe is one call, whatever it costs: as long as nobody has sent one, it may be as dear as the first in line."""
+    """A probe is one call: as long as nobody has sent one, it may be as dear as the first in line."""
     dear = min(ask.call[0], keeping.amount) - pool.claimed
     others = sum(places for name, (places, _, _) in pool.holders.items() if name != ask.holder)
     if pool.open_at and not pool.grace_until and dear > 0 and not (ask.busy or others or pool.cool):
