@@ -83,6 +83,11 @@ class QuotaMeter(Meter):
             self.tidy()
         return now if zone else min(super().relax(now, wall), end - self.skew - self._offset, self._resumes)
 
+    @property
+    def zone_at(self) -> int:
+        """Monotonic: from when on calls count for the next period, too."""
+        return self.end - self.skew - self._offset
+
     def _turn(self, start: int, *, later: bool) -> None:
         """Another period than before; one that is earlier keeps its figures: our clock was ahead."""
         if later:

@@ -204,6 +204,8 @@ class PlacesHolder:
             return 0
         if self.single:
             return min(self.meter.cap, held + queue.head.cost)
+        if self._hungry and not queue.soon:
+            return held  # what is idle here is for others
         busy = max(held + queue.soon, self._peak)
         return min(self.meter.cap, busy + self._spare(busy))
 

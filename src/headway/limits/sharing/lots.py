@@ -278,7 +278,7 @@ def _account(pool: LotPool, beside: LotBeside, ask: LotAsk) -> None:
 
 def _hear(pool: LotPool, beside: LotBeside, amount: int, ask: LotAsk) -> None:
     """What the platform said, or who remembers what, or that nobody can tell."""
-    if ask.known is not None and pool.lost:
+    if ask.known is not None and pool.lost and ask.epoch != beside.epoch:  # what it heard before the loss
         beside.remembered = max(beside.remembered, ask.known)
     mine = ask.settled and ask.epoch == beside.epoch
     if ask.heard is not None:

@@ -103,7 +103,10 @@ class LotHolder:
         if owed != (self._said[2] if end == self._said[0] else 0):
             return max(now, self._asked + SECOND // 10)
         told = self._said[1] if end == self._said[0] else 0
-        return None if not queued and not places and used == told else self._next
+        if queued or places or used != told:
+            return self._next
+        # Calls in flight may count on both sides of the reset: the keeper hears of them before it comes.
+        return self.meter.zone_at if self.meter.in_flight and self.meter.zone_at > now else None
 
     def _use(self) -> tuple[int, int, int]:
         end, used, owed = self.meter.end, self.meter.used, self.meter.owed
