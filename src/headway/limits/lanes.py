@@ -112,6 +112,8 @@ class Lanes:
             if ticket is not None and ticket.stage == HANDED:
                 break
             handed.popleft()
+        if now < gate.paused_until:
+            return [], gate.paused_until if self.active else EVENT  # what was touched meanwhile is looked at then
         granted: list[Ticket] = []
         wake = EVENT
         again = bool(self.active)
@@ -241,8 +243,6 @@ class _Round:
     def run(self) -> tuple[bool, int]:
         """(Whether to pass over the lanes again, the instant of the next poll)."""
         gate, now = self._gate, self._now
-        if now < gate.paused_until:
-            return False, gate.paused_until
         order, ranks, unusual = self._lanes.in_order()
         if unusual:
             gate.touched = -1  # what was found in the usual order does not hold in this one

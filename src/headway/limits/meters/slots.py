@@ -57,8 +57,8 @@ class SlotsMeter(PlacesMeter):
                 return EVENT
             self._draining = False
             self.tidy()
-        if self.longer_than is None:
-            return at
+        if self.longer_than is None or self.places is not None:
+            return at  # of lent places all calls count: nobody knows how old those of other processes are
         old = self.holds - sum(count for _, count in self._ages)
         young = bisect_left(self._ages, (now - self.longer_than + 1, 0))
         old += sum(count for _, count in self._ages[:young])
