@@ -116,15 +116,15 @@ class Lanes:
             return [], gate.paused_until if self.active else EVENT  # what was touched meanwhile is looked at then
         granted: list[Ticket] = []
         wake = EVENT
-        again = bool(self.active)
-        while again:
+        again = True
+        while again and self.active:
             if self._stale:
                 gate.touched |= self._recount()
             again, wake = _Round(self, gate, now, granted).run()
             if self._stale:
                 relaxed = self._recount()
                 gate.touched |= relaxed
-                again = again or (bool(relaxed) and bool(self.active))  # they need not be paced any more
+                again = again or bool(relaxed)  # they need not be paced any more
         gate.touched = 0
         return granted, wake
 
@@ -259,9 +259,9 @@ class _Round:
             if not self._try(lane, ticket):
                 continue
             self._lanes.count_turn(lane.rank, ranks)
+            following = self._lanes.head(gate, lane, now)
             if len(ranks) > 1:
                 return True, EVENT
-            following = self._lanes.head(gate, lane, now)
             if following is not None:
                 lane.place(following)
                 _insert(order, lane, at)
