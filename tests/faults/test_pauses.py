@@ -224,9 +224,6 @@ def test_a_date_is_read_by_the_platforms_clock(off):
 RESETS = {
     "braze": lambda at, wall: {"X-RateLimit-Limit": "250000", "X-RateLimit-Remaining": "0", "X-RateLimit-Reset": f"{at}"},
     "sendgrid": lambda at, wall: {"X-RateLimit-Limit": "600", "X-RateLimit-Remaining": "0", "X-RateLimit-Reset": f"{at}"},
-    "intercom": lambda at, wall: {
-        "X-RateLimit-Limit": "1666", "X-RateLimit-Remaining": "0", "X-RateLimit-Reset": f"{at}",
-    },
     "brevo": lambda at, wall: {
         "x-sib-ratelimit-limit": "100", "x-sib-ratelimit-remaining": "0",
         "x-sib-ratelimit-reset": f"{math.ceil(at - wall)}",
