@@ -172,7 +172,7 @@ class Limiter:
             return permit
         if self._member is not None and self._member.lacking():
             # The places are the keeper's to lend: ask once, which takes a few milliseconds.
-            self._member.refresh(cost if isinstance(cost, int) else max(cost.values(), default=1), 0.5)
+            self._member.refresh(cost if isinstance(cost, int) else max(cost.values(), default=1), 2.0)
             if self._admit(permit) or self._try_among_others(permit):
                 return permit
         return None
