@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import sqlite3
@@ -53,8 +54,15 @@ def portal(mock: Served, **settings) -> headway.Account:
     return headway.account("hubspot", base_url=mock.url, **settings)
 
 
+@contextlib.contextmanager
+def opened(path: str) -> Iterator[sqlite3.Connection]:
+    """A database of the run's, committed and closed at the end."""
+    with contextlib.closing(sqlite3.connect(path)) as connection, connection:
+        yield connection
+
+
 def pools() -> list[str]:
-    with sqlite3.connect(os.environ["HEADWAY_STATE"]) as state:
+    with opened(os.environ["HEADWAY_STATE"]) as state:
         return [key for (key,) in state.execute("SELECT key FROM pools")]
 
 
@@ -175,19 +183,19 @@ def test_a_run_of_an_account_that_stood_in_keeps_the_platforms_own_id(down):
 
 def test_a_run_that_an_earlier_version_began_with_a_stand_in_goes_on(mock):
     run = interrupted(mock)
-    with sqlite3.connect(".headway/records.db") as store:
+    with opened(".headway/records.db") as store:
         with portal(mock) as account:
             kept = stand_in(account.credential)
         store.execute("UPDATE run SET options = json_set(options, '$.identity', ?) WHERE id = ?", (kept, run))
     assert resume().start().state == "done"
-    with sqlite3.connect(".headway/records.db") as store:
+    with opened(".headway/records.db") as store:
         (options,) = store.execute("SELECT options FROM run WHERE id = ?", (run,)).fetchone()
     assert json.loads(options)["identity"] == "77"
 
 
 def test_a_stand_in_of_another_credential_is_refused(mock):
     run = interrupted(mock)
-    with sqlite3.connect(".headway/records.db") as store:
+    with opened(".headway/records.db") as store:
         store.execute("UPDATE run SET options = json_set(options, '$.identity', 'key-0') WHERE id = ?", (run,))
     with pytest.raises(headway.errors.UsageError, match="sends to the account of another token"):
         resume().start()
