@@ -44,6 +44,7 @@ __all__ = ["LimitStatus", "Limiter"]
 _ALL: weakref.WeakSet[Limiter] = weakref.WeakSet()
 _log = logging.getLogger("headway")
 T = TypeVar("T")
+_MANY = 64  # vanished permits that may lie about; nearly all are over
 
 
 class Limiter:
@@ -207,14 +208,20 @@ class Limiter:
                 self._misused()
             self._busy = True
             try:
-                if _DEAD:
-                    bury()
                 now = self._now()
                 if now >= gate.look and not self._calm(now):
                     return False
-                return not gate.take(permit, now)
+                if not gate.take(permit, now):
+                    if len(_DEAD) > _MANY:
+                        bury()
+                    return True
+                return bool(_DEAD) and self._take_after_all(permit)
             finally:
                 self._busy = False
+
+    def _take_after_all(self, permit: Permit) -> bool:
+        """Permits that vanished may have been waited for: settle what is known of them, and try again."""
+        return not self._gate.take(permit, self._ready()) if not self._gate.active else False
 
     def _calm(self, now: int) -> bool:
         """Deal with what is unusual; whether nobody waits and nothing is paused after it. The lock is held."""
