@@ -328,12 +328,14 @@ class Limiter:
     def _abandon(self, permit: Permit) -> None:
         """Nobody waits for this permit any more; what it was granted was certainly not sent."""
 
-        def abandon(now: int) -> None:
+        def abandon(now: int) -> bool:
+            """Whether somebody may go who could not before: not those who ask for the same behind it."""
+            waited = permit.stage == WAITING
             self._gate.abandon(permit, now)
             permit.stage = OVER
+            return bool(self._gate.active) and (not waited or len(self._gate.active) > 1 or permit.cost != 1)
 
-        self._inside(abandon)
-        if self._gate.active:
+        if self._inside(abandon):
             self._poll()
 
     def _blocked(self, permit: Permit) -> tuple[str, float | None]:

@@ -307,7 +307,7 @@ class Gate:
         if ticket.stage == WAITING:
             ticket.stage = OVER
             self.touched |= ticket.more.lane.mask  # those behind it may go: its earmarks are gone
-            ticket.more.lane.until = 0
+            ticket.more.lane.quiet_until = 0
         else:
             self.cancel(ticket)
 

@@ -36,15 +36,24 @@ class Grants(Protocol):
 class Lanes:
     """The lanes of one gate. They refer to tickets weakly: who vanishes while waiting waits no more."""
 
-    __slots__ = ("_asleep", "_counted", "_lanes", "_since_lower", "_stale", "active", "handed")
+    __slots__ = (
+        "_asleep", "_due", "_free_at", "_fresh", "_full", "_lanes", "_relaxed", "_sets", "_since_lower", "_torn",
+        "active", "handed", "version",
+    )  # fmt: skip
 
     def __init__(self) -> None:
         self.active: list[Lane] = []  # those in which somebody waits
         self.handed: deque[weakref.ref[Ticket]] = deque()  # granted, not yet collected by who waits
         self._asleep: list[tuple[Lane, weakref.ref[Ticket]]] = []  # their event loop does not run
         self._lanes: dict[tuple[int, tuple[Meter, ...]], Lane] = {}
-        self._counted: dict[Meter, int] = {}  # by limit: sets of limits, of which it is one, that are waited for
-        self._stale = False  # lanes came or went since
+        self._sets: dict[tuple[Meter, ...], int] = {}  # lanes in which somebody waits, by their limits
+        self._relaxed = 0  # limits that are not waited for together any more
+        self._torn = False  # somebody was interrupted while a lane came or went
+        self._fresh: list[Lane] = []  # those that came since the last poll …
+        self._due = 0  # … which said when the next is due, and what was full
+        self._full = 0
+        self._free_at: dict[Meter, int] = {}
+        self.version = 0  # changes with the limits that are waited for together
         self._since_lower = 0
 
     @property
@@ -75,34 +84,53 @@ class Lanes:
         self._lanes = {(lane.rank, lane.meters): lane for lane in self.active}
 
     def _activate(self, lane: Lane, ticket: Ticket) -> None:
-        lane.until = 0
+        lane.until = lane.quiet_until = 0
         lane.place(ticket)
-        self._stale = True
+        self._torn = True
         self.active.append(lane)
+        self._fresh.append(lane)
+        self._count(lane, 1)
+        self._torn = False
 
     def _deactivate(self, lane: Lane) -> None:
-        self._stale = True
+        self._torn = True
         self.active.remove(lane)
+        self._count(lane, -1)
+        self._torn = False
 
-    def _recount(self) -> int:
-        """Windows that lanes of different limits wait for together are paced; which of them are no longer.
+    def _count(self, lane: Lane, by: int) -> None:
+        """Windows that lanes of different limits wait for together are paced."""
+        before = self._sets.get(lane.meters, 0)
+        self._sets[lane.meters] = before + by
+        if before and before + by:
+            return  # a lane of another class waits for the same limits
+        for meter in lane.meters:
+            self._crowd(meter, meter.lanes + by)
+        if not before + by:
+            del self._sets[lane.meters]
 
-        Counted anew from what is there, so that no interruption can leave a count behind.
-        """
-        counts: dict[Meter, int] = {}
-        for meters in {id(lane.meters): lane.meters for lane in self.active}.values():
-            for meter in meters:
-                counts[meter] = counts.get(meter, 0) + 1
-        relaxed = 0
-        for meter in {**self._counted, **counts}:
-            meter.lanes = counts.get(meter, 0)
-            if meter.crowded != (meter.lanes > 1):
-                meter.crowded = meter.lanes > 1
-                meter.tidy()
-                relaxed |= 0 if meter.crowded else meter.bit
-        self._counted = counts
-        self._stale = False
-        return relaxed
+    def _crowd(self, meter: Meter, lanes: int) -> None:
+        meter.lanes = lanes
+        if meter.crowded != (lanes > 1):
+            meter.crowded = lanes > 1
+            meter.tidy()
+            self.version += 1
+            if not meter.crowded:
+                self._relaxed |= meter.bit
+
+    def _mend(self) -> None:
+        """Who was interrupted while a lane came or went left figures in disorder: count anew."""
+        counted: dict[Meter, int] = {meter: 0 for _, meters in self._lanes for meter in meters}
+        self._sets = {}
+        for lane in self.active:
+            if lane.meters not in self._sets:
+                for meter in lane.meters:
+                    counted[meter] += 1
+            self._sets[lane.meters] = self._sets.get(lane.meters, 0) + 1
+        for meter, lanes in counted.items():
+            self._crowd(meter, lanes)
+        self.version += 1
+        self._torn = False
 
     def poll(self, gate: Grants, now: int) -> tuple[list[Ticket], int]:
         """Grant what fits now: who was granted, and the instant of the next poll (EVENT: only an event can tell)."""
@@ -112,21 +140,38 @@ class Lanes:
             if ticket is not None and ticket.stage == HANDED:
                 break
             handed.popleft()
+        if self._torn:
+            self._mend()
+            gate.touched = -1
         if now < gate.paused_until:
+            self._due = 0
             return [], gate.paused_until if self.active else EVENT  # what was touched meanwhile is looked at then
+        if self._nothing_new(gate, now):
+            self._fresh.clear()
+            return [], self._due
+        self._fresh.clear()
+        self._due = 0
         granted: list[Ticket] = []
         wake = EVENT
         again = True
         while again and self.active:
-            if self._stale:
-                gate.touched |= self._recount()
-            again, wake = _Round(self, gate, now, granted).run()
-            if self._stale:
-                relaxed = self._recount()
-                gate.touched |= relaxed
-                again = again or bool(relaxed)  # they need not be paced any more
+            turn = _Round(self, gate, now, granted)
+            again, wake = turn.run()
+            self._full, self._free_at = turn.full, turn.free_at
+            if self._relaxed:  # these need not be paced any more
+                gate.touched |= self._relaxed
+                self._relaxed, again = 0, True
         gate.touched = 0
+        self._due = wake
         return granted, wake
+
+    def _nothing_new(self, gate: Grants, now: int) -> bool:
+        """Whether nobody can go who could not at the last poll: those who came since need what was full then."""
+        return not gate.touched and now < self._due and all(self._hopeless(lane) for lane in self._fresh)
+
+    def _hopeless(self, lane: Lane) -> bool:
+        full = self._full
+        return bool(lane.mask & full) and all(meter.bit & full or meter.lanes < 2 for meter in lane.meters)
 
     def head(self, gate: Grants, lane: Lane, now: int) -> Ticket | None:
         """Who is first in a lane and can take a grant; drops those who are gone, sets aside those who cannot."""
@@ -210,7 +255,7 @@ class Lanes:
         lane.queue.extendleft(reversed([*before, ref]))
         if lane not in self.active:
             self._activate(lane, ticket)
-        lane.order = 0  # its head is looked at first
+        lane.order = lane.quiet_until = 0  # its head is looked at first
 
     def drop_waiting(self) -> list[Ticket]:
         """Take every waiting ticket out of the queue: nobody will be granted any more."""
@@ -228,7 +273,7 @@ class Lanes:
 class _Round:
     """One pass over the lanes that wait, oldest head first."""
 
-    __slots__ = ("_ahead", "_free_at", "_full", "_gate", "_granted", "_lanes", "_now", "_wake")
+    __slots__ = ("_ahead", "_gate", "_granted", "_lanes", "_now", "_wake", "free_at", "full")
 
     def __init__(self, lanes: Lanes, gate: Grants, now: int, granted: list[Ticket]) -> None:
         self._lanes = lanes
@@ -236,8 +281,8 @@ class _Round:
         self._now = now
         self._granted = granted
         self._ahead: dict[Meter, int] = {}  # what older heads have reserved
-        self._full = 0  # limits of which nothing is left for those behind …
-        self._free_at: dict[Meter, int] = {}  # … and when there may be again
+        self.full = 0  # limits of which nothing is left for those behind …
+        self.free_at: dict[Meter, int] = {}  # … and when there may be again
         self._wake = EVENT
 
     def run(self) -> tuple[bool, int]:
@@ -246,11 +291,18 @@ class _Round:
         order, ranks, unusual = self._lanes.in_order()
         if unusual:
             gate.touched = -1  # what was found in the usual order does not hold in this one
-        at = 0
+        at, version = 0, self._lanes.version
         while at < len(order):
             lane = order[at]
             at += 1
-            if lane.mask & self._full and self._hopeless(lane):
+            if (
+                now < lane.quiet_until
+                and lane.asked_in == version
+                and not (lane.blame and lane.blame.bit & gate.touched)
+            ):
+                self._wake = min(self._wake, lane.until)
+                continue
+            if lane.mask & self.full and self._hopeless(lane):
                 continue
             ticket = self._lanes.head(gate, lane, now)
             if ticket is None:
@@ -271,21 +323,17 @@ class _Round:
         """Whether the lane needs a full limit, and no other that somebody else waits for."""
         free = 0
         for meter in lane.meters:
-            if meter.bit & self._full:
-                free = max(free, self._free_at[meter])
+            if meter.bit & self.full:
+                free = max(free, self.free_at[meter])
             elif meter.lanes > 1:
                 return False
-        lane.until = 0
+        lane.until = lane.quiet_until = 0
         self._wake = min(self._wake, free)
         return True
 
     def _try(self, lane: Lane, ticket: Ticket) -> bool:
         """Grant the lane's head, or note what it waits for."""
         gate, now = self._gate, self._now
-        if now < lane.until and not lane.mask & gate.touched and not self._ahead:
-            self._wake = min(self._wake, lane.until)
-            self._earmark(lane, ticket, lane.until)
-            return False
         until = self._when(lane, ticket)
         if until == 0:
             until = gate.take(ticket, now)
@@ -293,7 +341,7 @@ class _Round:
                 ticket.stage = HANDED
                 self._lanes.handed.append(lane.queue[0])
                 self._granted.append(ticket)
-                lane.until = 0
+                lane.until = lane.quiet_until = 0
                 return True
         lane.until = until
         self._wake = min(self._wake, until)
@@ -307,15 +355,15 @@ class _Round:
         for meter in lane.meters:
             cost = ticket.cost_of(meter)
             before = ahead.get(meter, 0) if ahead else 0
-            if meter.bit & self._full:
-                at = self._free_at[meter]
+            if meter.bit & self.full:
+                at = self.free_at[meter]
             elif before and cost + before > meter.cap:
                 at = EVENT  # all of it is spoken for: the head in front reports the instant
             else:
                 at = meter.when(self._now, cost + before)
             if at and before:  # nor is there anything for those behind
-                self._full |= meter.bit
-                self._free_at[meter] = at
+                self.full |= meter.bit
+                self.free_at[meter] = at
             if at > latest:
                 latest = at
                 lane.blame = meter
@@ -323,9 +371,12 @@ class _Round:
 
     def _earmark(self, lane: Lane, ticket: Ticket, until: int) -> None:
         """Reserve the head's cost on each of its limits that would not have the place back before it can go."""
+        lane.quiet_until, lane.asked_in = until, self._lanes.version
         for meter in lane.meters:
-            if meter.lanes > 1 and (until >= EVENT or until - self._now <= meter.turnaround):
-                self._ahead[meter] = self._ahead.get(meter, 0) + ticket.cost_of(meter)
+            if meter.lanes > 1:
+                lane.quiet_until = min(lane.quiet_until, until - meter.turnaround if until < EVENT else 0)
+                if until >= EVENT or until - self._now <= meter.turnaround:
+                    self._ahead[meter] = self._ahead.get(meter, 0) + ticket.cost_of(meter)
 
 
 def _insert(order: list[Lane], lane: Lane, at: int) -> None:

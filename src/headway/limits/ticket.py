@@ -121,7 +121,7 @@ class Ticket:
 class Lane:
     """Tickets that name the same limits with the same priority, first in, first out; referred to weakly."""
 
-    __slots__ = ("blame", "mask", "meters", "order", "queue", "rank", "until")
+    __slots__ = ("asked_in", "blame", "mask", "meters", "order", "queue", "quiet_until", "rank", "until")
 
     def __init__(self, meters: tuple[Meter, ...], rank: int) -> None:
         self.meters = meters
@@ -131,8 +131,10 @@ class Lane:
             self.mask |= meter.bit
         self.queue: deque[weakref.ref[Ticket]] = deque()
         self.order = 0  # by class and age of its head, as last looked at
-        self.until = 0  # the head cannot go before, unless one of its limits is touched
+        self.until = 0  # the head cannot go before, unless the limit to blame is touched
         self.blame: Meter | None = None  # what its head waits for
+        self.quiet_until = 0  # before, it has nothing to reserve on limits that others wait for …
+        self.asked_in = 0  # … as long as the same limits are waited for together (see Lanes.version)
 
     def place(self, ticket: Ticket) -> None:
         """Take the lane's place among the others from its head."""
