@@ -10,7 +10,7 @@ from unittest import mock
 
 from headway import Bucket, Concurrency, Limiter, Quota, Window
 from headway.errors import HeadwayError
-from headway.limiter import limiter as limiters
+from headway.limiter import admission
 from headway.limiter.permit import Permit
 from headway.limiter.state import member as members
 from headway.limits.headers import Remaining
@@ -124,12 +124,12 @@ class Driver:
         if self.limiter._admit(permit):
             waiting.woken = True
             return waiting
-        threads = limiters.supervisor
-        limiters.supervisor = lambda: _SUPERVISOR  # type: ignore[assignment, return-value]
+        threads = admission.supervisor
+        admission.supervisor = lambda: _SUPERVISOR  # type: ignore[assignment, return-value]
         try:
             self.limiter._queue(permit, waiting, None)
         finally:
-            limiters.supervisor = threads
+            admission.supervisor = threads
         return waiting
 
     def collect(self, waiting: Waiting) -> Permit:

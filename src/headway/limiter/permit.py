@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections import deque
 from collections.abc import Mapping, Sequence
-from functools import lru_cache
 from types import TracebackType
 from typing import TYPE_CHECKING, Literal, Self
 
@@ -16,7 +14,7 @@ from headway.limits.ticket import IN_FLIGHT, NEW, OVER, SETTLING, WAITING, Cost,
 if TYPE_CHECKING:
     from headway.limiter.limiter import Limiter
 
-__all__ = ["Permit", "bury", "lost_without_reply"]
+__all__ = ["Permit", "lost_without_reply"]
 
 _IO_NAMES = ("Timeout", "Connection", "Connect", "Transport", "Disconnected", "Network", "ProtocolError", "Incomplete")
 
@@ -130,25 +128,9 @@ class Permit(Ticket):
             self.settle()
         return False
 
-
-_DEAD: deque[Permit] = deque()
-# The finalizer is C through and through: a Python function could be interrupted, by an exception out of a signal
-# handler, before it did anything. lru_cache without a cache is a C wrapper that passes `self` on.
-Permit.__del__ = lru_cache(maxsize=0)(_DEAD.append)  # type: ignore[attr-defined]
-
-
-def bury() -> None:
-    """Tell limiters of their permits that vanished without being over."""
-    while _DEAD:
-        try:
-            permit = _DEAD[0]
-        except IndexError:  # another thread was faster
-            return
-        if NEW < getattr(permit, "stage", OVER) < OVER:  # it has none if it was interrupted while it was made
-            limiter = permit._limiter
-            limiter._dropped.append((permit, limiter._now(), False))
+    def __del__(self) -> None:
+        # Only noted: the garbage collector may have interrupted whoever holds the limiter's lock in this very thread.
+        if NEW < self.stage < OVER:
+            limiter = self._limiter
+            limiter._dropped.append((self, limiter._now(), False))
             limiter._gate.look = 0
-        try:  # noqa: SIM105  # suppress() costs more than all the rest, and this is done for every permit
-            _DEAD.remove(permit)
-        except ValueError:
-            pass

@@ -39,6 +39,8 @@ from headway.limits.ticket import (
 
 __all__ = ["Gate", "Poll"]
 
+_HOUSEKEEPING = SECOND // 200  # at the latest so much later somebody looks whether all is in order
+
 
 @dataclass(frozen=True, slots=True)
 class Poll:
@@ -169,7 +171,7 @@ class Gate:
     def calm(self, now: int) -> bool:
         """Whether nobody waits and the account is not paused; until when that needs no asking is in `look` then."""
         quiet = not self.active and now >= self.paused_until
-        self.look = self.next_look if quiet else 0
+        self.look = min(self.next_look, now + _HOUSEKEEPING) if quiet else 0
         return quiet
 
     def date(self, now: int, date: int) -> None:

@@ -75,6 +75,11 @@ class AdaptiveMeter(WindowMeter):
             insort(self._flying, (now, cost))
         return at
 
+    def reconcile(self, now: int, flying: list[tuple[int, int]], linger: int) -> int:
+        missing = super().reconcile(now, flying, linger)
+        self._flying = flying
+        return missing
+
     def give_back(self, cost: int, call: Call) -> None:
         self._landed(cost, call)
         super().give_back(cost, call)

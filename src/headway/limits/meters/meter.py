@@ -20,6 +20,7 @@ from typing import Protocol
 
 from headway.limits.clock import WallClock
 from headway.limits.headers import Remaining
+from headway.limits.limits import Limit
 
 __all__ = ["EVENT", "FOREVER", "TOLD", "Call", "Meter", "usable"]
 
@@ -39,6 +40,16 @@ class Call(Protocol):
     def sent_at(self) -> int: ...
     @property
     def refused(self) -> bool: ...
+
+
+class _Gone:
+    """A call of which nothing is known."""
+
+    granted = sent_at = 0
+    refused = False
+
+
+_GONE = _Gone()
 
 
 def usable(amount: int, share: float, reserve: int = 0) -> int:
@@ -165,6 +176,13 @@ class Meter(ABC):
     def refused(self, now: int, call: Call | None, *, named: bool) -> None:
         """The platform refused a call for its rate: because of this limit if `named`."""
 
+    def reconcile(self, now: int, flying: list[tuple[int, int]], linger: int) -> int:
+        """Of the calls in flight only these exist, (granted, cost): what the rest holds lingers. Returns its cost."""
+        missing = self.in_flight - sum(cost for _, cost in flying)
+        if missing > 0:
+            self.lose(now, missing, _GONE, linger)
+        return max(0, missing)
+
     # -- what a gate is told
 
     def began(self, now: int, counted: int, flying: int, trip: int) -> None:
@@ -244,6 +262,9 @@ class Meter(ABC):
             self.bursts, self.smooth_until = True, FOREVER
             self.tidy()
         return self.smooth_until
+
+    def take_up(self, limit: Limit) -> None:
+        """The limit as it is known now: a calendar quota learns when it begins anew; nothing else changes."""
 
     def turn_by(self, clock: WallClock) -> None:
         """This clock is believed for calendars."""

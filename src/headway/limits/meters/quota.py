@@ -15,7 +15,7 @@ from heapq import heappop, heappush
 
 from headway.limits.clock import WallClock
 from headway.limits.headers import Remaining
-from headway.limits.limits import SECOND, Quota, nanoseconds
+from headway.limits.limits import SECOND, Limit, Quota, nanoseconds
 from headway.limits.meters.meter import EVENT, FOREVER, Call, Meter
 from headway.limits.resets import Resets
 
@@ -61,9 +61,8 @@ class QuotaMeter(Meter):
     def turn_by(self, clock: WallClock) -> None:
         self.clock = clock
 
-    def reset_at(self, resets: Resets) -> None:
-        """The platform has told when it begins anew; what was used stays used."""
-        self.resets, self.end = resets, 0
+    def take_up(self, limit: Limit) -> None:
+        self.resets, self.end = Resets.parse(str(getattr(limit, "resets", None) or self.resets.rule)), 0
 
     def relax(self, now: int, wall: int) -> int:
         self._offset = wall - now

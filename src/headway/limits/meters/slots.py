@@ -85,6 +85,12 @@ class SlotsMeter(PlacesMeter):
         self.push(now + linger, cost)
         self.in_flight -= cost
 
+    def reconcile(self, now: int, flying: list[tuple[int, int]], linger: int) -> int:
+        missing = super().reconcile(now, flying, linger)
+        if self.longer_than is not None:
+            self._ages = flying
+        return missing
+
     def give_back(self, cost: int, call: Call) -> None:
         if self.longer_than is not None:
             self._forget_age(cost, call)
