@@ -118,7 +118,7 @@ class Admission:
             if timeout is not None and permit.stage == WAITING:
                 alarm = loop.call_later(timeout, waiter.expire)
             while permit.stage == WAITING and not waiter.expired:
-                await waiter.wait()
+                await waiter.woken()  # no coroutine of its own: ten thousand of them may be cancelled at once
             self._collect(permit, timeout)
         except BaseException:
             self._abandon(permit)
@@ -184,15 +184,20 @@ class Admission:
 
     def _abandon(self, permit: Permit) -> None:
         """Nobody waits for this permit any more; what it was granted was certainly not sent."""
-
-        def abandon(now: int) -> bool:
-            """Whether somebody may go who could not before: not those who ask for the same behind it."""
-            waited = permit.stage == WAITING
-            self._gate.abandon(permit, now)
-            permit.stage = OVER
-            return bool(self._gate.active) and (not waited or len(self._gate.active) > 1 or permit.cost != 1)
-
-        if self._inside(abandon):
+        with self._lock:
+            if self._busy:
+                raise reentered()
+            self._busy = True
+            try:
+                now = self._ready()
+                waited = permit.stage == WAITING
+                self._gate.abandon(permit, now)
+                permit.stage = OVER
+                # Somebody may go who could not before: not those who ask for the same behind it.
+                others = len(self._gate.active)
+            finally:
+                self._busy = False
+        if others and (not waited or others > 1 or permit.cost != 1):
             self._poll()
 
     def _blocked(self, permit: Permit) -> tuple[str, float | None]:
@@ -257,7 +262,7 @@ class Admission:
                 self._busy = True
                 try:
                     late = self._gate.tick()  # type: ignore[assignment]  # our gate's tickets are permits
-                    self._audit.count(self._now())
+                    self._audit.tick(self._now())
                 finally:
                     self._busy = False
         for permit in late:

@@ -1,46 +1,54 @@
 """Places that nobody holds: of permits that vanished without a trace.
 
 A permit that vanishes is noted by its finalizer. Where an exception out of a signal handler hits that as well, nobody
-is left who knows of it. So the books are compared with the permits that exist: every instance counts as one reference
-of its class, so that this costs next to nothing; only where more calls are in flight than permits exist, or where
-somebody waits and nothing moves, are they counted one by one.
+is left who knows of it. So the books are compared with the permits that exist. How many exist is the number of
+references to their class, and costs next to nothing to ask; which ones, takes milliseconds, and is asked only where
+more calls are in flight than permits exist, where somebody waits and nothing moves, or after ten minutes in which
+something was always in flight.
 """
 
 from __future__ import annotations
 
 import gc
 import sys
+import time
 
-from headway.limiter.permit import Permit
+from headway.limiter.permit import Issued
 from headway.limits.gate import Gate
 from headway.limits.limits import SECOND
 from headway.limits.ticket import HANDED, IN_FLIGHT, SETTLING, TORN
 
 __all__ = ["Audit"]
 
-_SOON, _LATE = SECOND // 200, 60 * SECOND
+_SOON, _LATE, _ALWAYS = SECOND // 200, 60 * SECOND, 600 * SECOND
+_SHARE = 100  # of the processor's time one part may go into listing permits
 
 
 class _Existing:
-    """How many permits exist: references to their class beside those that modules hold."""
+    """The permits of this process. Nothing but they, and a fixed number of modules, refers to their class."""
 
     def __init__(self) -> None:
         self._others = 0
-        self._modules = 0
         self._again = 0
 
-    def most(self, now: int) -> int:
-        """No more than this; exact unless a module that was loaded within the last second names the class."""
-        if len(sys.modules) != self._modules and now >= self._again:
-            self._again = now + SECOND
-            self.all()
-        return sys.getrefcount(Permit) - self._others
+    def begin(self) -> None:
+        """To be called before the first permit is made."""
+        if not self._others:
+            self._others = sys.getrefcount(Issued)
 
-    def all(self) -> list[Permit]:
-        """Every one of them; takes some milliseconds."""
-        found = [each for each in gc.get_objects() if type(each) is Permit]
-        self._modules = len(sys.modules)
-        self._others = sys.getrefcount(Permit) - len(found)
+    def most(self) -> int:
+        """How many there are at most."""
+        return sys.getrefcount(Issued) - self._others
+
+    def listed(self) -> list[Issued] | None:
+        """Every one of them; None if they were listed just now, or cannot be seen."""
+        began = time.monotonic_ns()
+        if began < self._again or gc.get_freeze_count():
+            return None
+        found = [each for each in gc.get_referrers(Issued) if type(each) is Issued]
+        self._others = sys.getrefcount(Issued) - len(found)
+        now = time.monotonic_ns()
+        self._again = now + _SHARE * (now - began)
         return found
 
 
@@ -50,14 +58,17 @@ _existing = _Existing()
 class Audit:
     """Of one gate. The limiter's lock is held."""
 
-    __slots__ = ("_count_at", "_gap", "_gate", "_glance_at", "_linger")
+    __slots__ = ("_count_at", "_gap", "_gate", "_glance_at", "_grants", "_idle_at", "_linger")
 
     def __init__(self, gate: Gate, linger: int) -> None:
+        _existing.begin()
         self._gate = gate
         self._linger = linger
         self._glance_at = 0
         self._count_at = 0
         self._gap = _SOON
+        self._idle_at = 0  # when nothing was in flight for the last time
+        self._grants = 0  # to those who waited, at the last tick
 
     def glance(self, now: int, known: int) -> None:
         """Look whether more calls are in flight than there are permits, of which `known` are certainly not."""
@@ -65,18 +76,28 @@ class Audit:
             return
         self._glance_at = now + _SOON
         flying = max((meter.in_flight for meter in self._gate.all), default=0)
-        if flying and flying > _existing.most(now) - known:
-            self.count(now)
+        if not flying:
+            self._idle_at = now
+        elif flying > _existing.most() - known or now - self._idle_at > _ALWAYS:
+            self._count(now)
 
-    def count(self, now: int) -> None:
+    def tick(self, now: int) -> None:
+        """Once a second while anybody waits: if nobody was granted since the last one, it may be for lost places."""
+        stalled, self._grants = self._grants == self._gate.grants, self._gate.grants
+        if stalled and any(meter.in_flight for meter in self._gate.all):
+            self._count(now)
+
+    def _count(self, now: int) -> None:
         """Compare one by one, the more seldom the more often all was in order."""
         if now < self._count_at:
             return
+        found = _existing.listed()
+        if found is None:
+            return
         self._gap = min(2 * self._gap, _LATE)
         self._count_at = now + self._gap
-        if gc.get_freeze_count():  # what is frozen cannot be seen
-            return
-        mine = [each for each in _existing.all() if each._limiter._gate is self._gate]
+        self._idle_at = now
+        mine = [each for each in found if each._limiter._gate is self._gate]
         if any(SETTLING <= each.stage <= TORN for each in mine):
             return  # what was interrupted is mended first
         held = [each for each in mine if each.stage in {HANDED, IN_FLIGHT}]

@@ -11,13 +11,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import TracebackType
-from typing import Literal, Self
+from typing import Literal, Self, TypedDict, Unpack
 
 from headway.clock import Clock, SystemClock
 from headway.errors import UsageError
 from headway.events import DestinationPaused, Event, Observer, ProfileRefuted, RateLimitHit
 from headway.limiter.admission import Admission
-from headway.limiter.permit import Permit
+from headway.limiter.permit import Issued, Permit
 from headway.limiter.state.member import Member
 from headway.limits.gate import Gate
 from headway.limits.headers import Remaining, date_ns, remaining
@@ -30,6 +30,15 @@ from headway.limits.ticket import PRIORITIES, Cost
 __all__ = ["LimitStatus", "Limiter"]
 
 _log = logging.getLogger("headway")
+_ONE = 1  # what a call costs as a rule; True is another object, and no cost
+
+
+class Wishes(TypedDict, total=False):
+    """What may be said of a call beside its cost: see `Limiter.acquire`."""
+
+    priority: str
+    timeout: float | None
+    limits: Iterable[str] | None
 
 
 class Limiter(Admission):
@@ -77,64 +86,37 @@ class Limiter(Admission):
 
     # -- asking for permits
 
-    def permit(
-        self,
-        cost: Cost = 1,
-        *,
-        priority: str = "bulk",
-        timeout: float | None = None,
-        limits: Iterable[str] | None = None,
-    ) -> Permit:
+    def permit(self, cost: Cost = 1, **wishes: Unpack[Wishes]) -> Permit:
         """A permit to be taken by `with` or `async with`, and settled at the end of the block; see `acquire`."""
-        gate = self._gate
-        if (
-            cost.__class__ is not int
-            or not 0 < cost <= gate.most
-            or limits is not None
-            or timeout is not None
-            or priority != "bulk"
-        ):
-            return self._special(cost, priority, timeout, limits)
-        return Permit(self, gate.all, cost)
+        return self._special(cost, **wishes) if wishes or cost is not _ONE else Issued(self, self._gate.all)
 
-    def acquire(
-        self,
-        cost: Cost = 1,
-        *,
-        priority: str = "bulk",
-        timeout: float | None = None,
-        limits: Iterable[str] | None = None,
-    ) -> Permit:
+    def acquire(self, cost: Cost = 1, **wishes: Unpack[Wishes]) -> Permit:
         """Wait in this thread for a permit.
 
-        `cost` in the limits' units, or by limit ({"tokens": 10}: 1 of the others); `priority` "interactive", "bulk" or
-        "replay"; `timeout` in seconds: None and inf wait, 0 and less mean now or never; `limits` the names of those
-        that apply (default: all). Raises PermitTimeout (at once, if it can be told now), NeverGranted, LimiterClosed.
+        `cost` in the limits' units, or by limit ({"tokens": 10}: 1 of the others). By keyword: `priority`
+        "interactive", "bulk" (as usual) or "replay"; `timeout` in seconds: None and inf wait, 0 and less mean now or
+        never; `limits` the names of those that apply (default: all). Raises PermitTimeout (at once, if it can be told
+        now), NeverGranted, LimiterClosed.
         """
-        permit = self.permit(cost, priority=priority, timeout=timeout, limits=limits)
+        # As in `permit`: the usual permit is made in place, for speed.
+        permit = self._special(cost, **wishes) if wishes or cost is not _ONE else Issued(self, self._gate.all)
         if not self._admit(permit):
             self._wait(permit)
         return permit
 
-    async def acquire_async(
-        self,
-        cost: Cost = 1,
-        *,
-        priority: str = "bulk",
-        timeout: float | None = None,  # noqa: ASYNC109  # the same signature as in threads, and refused at once
-        limits: Iterable[str] | None = None,
-    ) -> Permit:
+    async def acquire_async(self, cost: Cost = 1, **wishes: Unpack[Wishes]) -> Permit:
         """Wait in this event loop for a permit; arguments and errors as for `acquire`."""
-        permit = self.permit(cost, priority=priority, timeout=timeout, limits=limits)
+        # As in `permit`: the usual permit is made in place, for speed.
+        permit = self._special(cost, **wishes) if wishes or cost is not _ONE else Issued(self, self._gate.all)
         if not self._admit(permit):
             await self._wait_async(permit)
         return permit
 
-    def try_acquire(
-        self, cost: Cost = 1, *, priority: str = "bulk", limits: Iterable[str] | None = None
-    ) -> Permit | None:
-        """A permit if there is one now and nobody who waits needs it, else None."""
-        permit = self.permit(cost, priority=priority, limits=limits)
+    def try_acquire(self, cost: Cost = 1, **wishes: Unpack[Wishes]) -> Permit | None:
+        """A permit if there is one now and nobody who waits needs it, else None; there is no `timeout`."""
+        if "timeout" in wishes:
+            raise TypeError("try_acquire never waits: it takes no timeout")
+        permit = self.permit(cost, **wishes)
         if self._admit(permit) or self._try_among_others(permit):
             return permit
         if self._member is not None and self._member.lacking():
@@ -144,7 +126,9 @@ class Limiter(Admission):
                 return permit
         return None
 
-    def _special(self, cost: Cost, priority: str, timeout: float | None, limits: Iterable[str] | None) -> Permit:
+    def _special(
+        self, cost: Cost, priority: str = "bulk", timeout: float | None = None, limits: Iterable[str] | None = None
+    ) -> Permit:
         """A permit with other than the usual wishes: everything is checked before anything is queued."""
         if not isinstance(priority, str) or priority not in PRIORITIES:
             raise UsageError(f"unknown priority {priority!r}: one of {', '.join(PRIORITIES)}")
@@ -155,7 +139,7 @@ class Limiter(Admission):
         with self._lock:
             meters = self._gate.choose(limits)
         self._gate.check_cost(meters, cost)
-        permit = Permit(self, meters, 1)
+        permit = Issued(self, meters, 1)
         if isinstance(cost, Mapping):
             permit.set_costs(cost)
         else:

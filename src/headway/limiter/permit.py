@@ -14,7 +14,7 @@ from headway.limits.ticket import IN_FLIGHT, NEW, OVER, SETTLING, WAITING, Cost,
 if TYPE_CHECKING:
     from headway.limiter.limiter import Limiter
 
-__all__ = ["Permit", "lost_without_reply"]
+__all__ = ["Issued", "Permit", "lost_without_reply"]
 
 _IO_NAMES = ("Timeout", "Connection", "Connect", "Transport", "Disconnected", "Network", "ProtocolError", "Incomplete")
 
@@ -47,7 +47,7 @@ class Permit(Ticket):
         self.meters = meters
         self.cost = cost
         self.stage = NEW
-        self._more = None
+        self.rare = None
 
     @property
     def over(self) -> bool:
@@ -69,8 +69,7 @@ class Permit(Ticket):
 
         Raises UsageError for what is no cost; the permit is in flight then as before.
         """
-        if self.stage == IN_FLIGHT or cost is not None:
-            self._limiter._settle(self, cost)
+        self._limiter._settle(self, cost)
 
     def lose(self) -> None:
         """The call was sent, in part at least, and there is no reply: its places linger."""
@@ -113,20 +112,26 @@ class Permit(Ticket):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> Literal[False]:
-        if error is not None and lost_without_reply(error):
-            self.lose()
+        if error is None:
+            self._limiter._settle(self, None)
         else:
-            self.settle()
+            self._failed(error)
         return False
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> Literal[False]:
-        if error is not None and lost_without_reply(error):
+        if error is None:
+            self._limiter._settle(self, None)
+        else:
+            self._failed(error)
+        return False
+
+    def _failed(self, error: BaseException) -> None:
+        if lost_without_reply(error):
             self.lose()
         else:
             self.settle()
-        return False
 
     def __del__(self) -> None:
         # Only noted: the garbage collector may have interrupted whoever holds the limiter's lock in this very thread.
@@ -134,3 +139,9 @@ class Permit(Ticket):
             limiter = self._limiter
             limiter._dropped.append((self, limiter._now(), False))
             limiter._gate.look = 0
+
+
+class Issued(Permit):
+    """A permit as a limiter makes it. Nobody else refers to this class, so that audit.py can count by references."""
+
+    __slots__ = ()

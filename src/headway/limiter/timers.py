@@ -105,11 +105,11 @@ class AsyncWaiter:
         self.expired = True
         self._done()
 
-    async def wait(self) -> None:
-        """Until woken or expired."""
-        await self.future
-        if not self.expired:
+    def woken(self) -> asyncio.Future[None]:
+        """Done once it is woken or has expired; to be asked for again after each."""
+        if self.future.done() and not self.expired:
             self.future = self._loop.create_future()
+        return self.future
 
     def _done(self) -> None:
         if not self.future.done():

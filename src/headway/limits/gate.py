@@ -265,6 +265,11 @@ class Gate:
         return self._lanes is not None and self._lanes.restless
 
     @property
+    def grants(self) -> int:
+        """Tickets that were granted after they had waited."""
+        return 0 if self._lanes is None else self._lanes.grants
+
+    @property
     def waiting(self) -> int:
         """Tickets that wait."""
         return 0 if self._lanes is None else len(self._lanes.tickets())

@@ -34,33 +34,35 @@ class Bounds:
 class History:
     """What was settled within the last two windows; kept once a platform's headers speak of the window."""
 
-    __slots__ = ("_anew", "_early", "_foreign", "_log", "_per", "_refuted", "_since", "_sure_since")
+    __slots__ = ("_anew", "_early", "_foreign", "_per", "_refuted", "_settled", "_since", "_sure_since", "log")
 
     def __init__(self, now: int, per: int, since: int, cools: Iterable[tuple[int, int]]) -> None:
         """All that ended after `since` is known: (ended at, places) of what cools, and what is settled from now on."""
         self._since = since
         self._sure_since = now
         self._per = per
-        self._log: deque[tuple[int, int, int, bool]] = deque((ended, ended, count, False) for ended, count in cools)
+        # (sent at, over at, cost, whether the platform certainly counted it: some count what they refuse, some do not)
+        self._settled: deque[tuple[int, int, int, bool]] = deque((ended, ended, count, False) for ended, count in cools)
+        self.log = self._settled.append  # to be called, with such a tuple, when a call is over
         self._foreign: list[tuple[int, float]] = []  # (until, calls of others)
         self._anew = now - 2 * per  # when the platform's window is believed to have begun anew
         self._refuted = now
         self._early = 0
 
-    def settled(self, sent: int, now: int, cost: int, *, certain: bool) -> None:
-        """This call is over; `certain`: the platform counted it (some count what they refuse, some do not)."""
-        self._log.append((sent, now, cost, certain))
-        horizon = now - 2 * self._per
-        while self._log[0][1] < horizon:
-            self._log.popleft()
+    def forget(self, now: int) -> None:
+        """What is older than two windows plays no part; to be called now and then."""
+        settled, horizon = self._settled, now - 2 * self._per
+        while settled and settled[0][1] < horizon:
+            settled.popleft()
 
     def bounds(self, sent: int, cost: int, now: int, in_flight: int) -> Bounds | None:
         """What the count of the reply that came at `now` may hold of ours; None while unknown calls may be in it."""
+        self.forget(now)
         first = sent - self._per
         if first < self._since:
             return None
         low = anew = high = 0
-        for began, ended, count, certain in self._log:
+        for began, ended, count, certain in self._settled:
             if ended > first:
                 high += count
                 if certain and began > now - self._per and ended <= sent:

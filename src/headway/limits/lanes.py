@@ -38,7 +38,7 @@ class Lanes:
 
     __slots__ = (
         "_asleep", "_due", "_free_at", "_fresh", "_full", "_lanes", "_relaxed", "_sets", "_since_lower", "_torn",
-        "active", "handed", "version",
+        "active", "crowded", "grants", "handed", "version",
     )  # fmt: skip
 
     def __init__(self) -> None:
@@ -53,13 +53,20 @@ class Lanes:
         self._due = 0  # … which said when the next is due, and what was full
         self._full = 0
         self._free_at: dict[Meter, int] = {}
+        self.crowded = 0  # limits that lanes of different limits wait for together
         self.version = 0  # changes with the limits that are waited for together
         self._since_lower = 0
+        self.grants = 0  # to those who waited
 
     @property
     def restless(self) -> bool:
         """Whether somebody has to look after those who wait: they wait, sleep, or have not come for their grant."""
         return bool(self.active or self.handed or self._asleep)
+
+    @property
+    def sets(self) -> int:
+        """How many different sets of limits are waited for."""
+        return len(self._sets)
 
     def tickets(self) -> list[Ticket]:
         """All that wait and could take a grant."""
@@ -111,6 +118,7 @@ class Lanes:
 
     def _crowd(self, meter: Meter, lanes: int) -> None:
         meter.lanes = lanes
+        self.crowded = self.crowded | meter.bit if lanes > 1 else self.crowded & ~meter.bit
         if meter.crowded != (lanes > 1):
             meter.crowded = lanes > 1
             meter.tidy()
@@ -120,6 +128,7 @@ class Lanes:
 
     def _mend(self) -> None:
         """Who was interrupted while a lane came or went left figures in disorder: count anew."""
+        self.crowded = 0
         counted: dict[Meter, int] = {meter: 0 for _, meters in self._lanes for meter in meters}
         self._sets = {}
         for lane in self.active:
@@ -163,6 +172,7 @@ class Lanes:
                 self._relaxed, again = 0, True
         gate.touched = 0
         self._due = wake
+        self.grants += len(granted)
         return granted, wake
 
     def _nothing_new(self, gate: Grants, now: int) -> bool:
@@ -194,16 +204,29 @@ class Lanes:
         self._deactivate(lane)
         return None
 
-    def in_order(self) -> tuple[list[Lane], set[int], bool]:
-        """The lanes in the order in which their heads are asked, their classes, and whether it is an unusual order."""
-        order = sorted(self.active, key=_ORDER)
-        top = order[0].rank
-        if order[-1].rank == top:
-            return order, {top}, False
-        turn = self._since_lower >= _LOWER_TURN - 1
+    def in_order(self, gate: Grants, now: int) -> tuple[list[Lane], set[int], int]:
+        """The lanes in the order in which their heads are asked, all classes that wait, and when to ask the rest."""
+        ranks = {lane.rank for lane in self.active}
+        top = min(ranks)
+        turn = len(ranks) > 1 and self._since_lower >= _LOWER_TURN - 1
         if turn:
-            order = [lane for lane in order if lane.rank != top] + [lane for lane in order if lane.rank == top]
-        return order, {lane.rank for lane in order}, turn
+            gate.touched = -1  # what was found in the usual order does not hold in this one
+        touched, version = gate.touched, self.version
+        asked, rest = [], EVENT
+        for lane in self.active:
+            if (
+                now < lane.quiet_until
+                and lane.asked_in == version
+                and not (touched and lane.blame is not None and lane.blame.bit & touched)
+            ):
+                if lane.until < rest:  # noqa: PLR1730  # there may be hundreds, and this is faster
+                    rest = lane.until
+            else:
+                asked.append(lane)
+        asked.sort(key=_ORDER)
+        if turn:
+            asked = [lane for lane in asked if lane.rank != top] + [lane for lane in asked if lane.rank == top]
+        return asked, ranks, rest
 
     def count_turn(self, rank: int, ranks: set[int]) -> None:
         """A grant went to a lane of this class while those classes waited."""
@@ -288,20 +311,12 @@ class _Round:
     def run(self) -> tuple[bool, int]:
         """(Whether to pass over the lanes again, the instant of the next poll)."""
         gate, now = self._gate, self._now
-        order, ranks, unusual = self._lanes.in_order()
-        if unusual:
-            gate.touched = -1  # what was found in the usual order does not hold in this one
-        at, version = 0, self._lanes.version
+        order, ranks, self._wake = self._lanes.in_order(gate, now)
+        touched = gate.touched
+        at = 0
         while at < len(order):
             lane = order[at]
             at += 1
-            if (
-                now < lane.quiet_until
-                and lane.asked_in == version
-                and not (lane.blame and lane.blame.bit & gate.touched)
-            ):
-                self._wake = min(self._wake, lane.until)
-                continue
             if lane.mask & self.full and self._hopeless(lane):
                 continue
             ticket = self._lanes.head(gate, lane, now)
@@ -309,6 +324,10 @@ class _Round:
                 continue
             lane.place(ticket)
             if not self._try(lane, ticket):
+                if self.full and self._nobody_else():
+                    for each in order[at:]:
+                        each.until = each.quiet_until = 0
+                    break
                 continue
             self._lanes.count_turn(lane.rank, ranks)
             following = self._lanes.head(gate, lane, now)
@@ -317,7 +336,17 @@ class _Round:
             if following is not None:
                 lane.place(following)
                 _insert(order, lane, at)
-        return False, self._wake
+        return bool(gate.touched & ~touched), self._wake
+
+    def _nobody_else(self) -> bool:
+        """Whether all who wait need a limit that is full, and no other is waited for together."""
+        if self._lanes.crowded & ~self.full:
+            return False
+        for meter, at in self.free_at.items():
+            if meter.lanes == self._lanes.sets:
+                self._wake = min(self._wake, at)
+                return True
+        return False
 
     def _hopeless(self, lane: Lane) -> bool:
         """Whether the lane needs a full limit, and no other that somebody else waits for."""

@@ -73,7 +73,7 @@ class _More:
 class Ticket:
     """One call: its place in the queue, then its places in the meters. The permit that users see is one."""
 
-    __slots__ = ("__weakref__", "_more", "cost", "done", "granted", "meters", "stage")
+    __slots__ = ("__weakref__", "cost", "done", "granted", "meters", "rare", "stage")
 
     done: int  # meters that a step which was interrupted had been through; set with the stages that need it
     granted: int
@@ -82,29 +82,29 @@ class Ticket:
         self.meters = meters
         self.cost = cost  # of every limit; 0: it differs, see `cost_of`
         self.stage = NEW
-        self._more: _More | None = None
+        self.rare: _More | None = None  # what is unusual about it, if anything is
 
     @property
     def more(self) -> _More:
         """What is unusual about this ticket, made when it first is."""
-        if self._more is None:
-            self._more = _More()
-        return self._more
+        if self.rare is None:
+            self.rare = _More()
+        return self.rare
 
     @property
     def waker(self) -> Waker | None:
         """Who waits for it."""
-        return None if self._more is None else self._more.waker
+        return None if self.rare is None else self.rare.waker
 
     @property
     def sent_at(self) -> int:
         """When its last byte was written, 0 if nobody said."""
-        return 0 if self._more is None else self._more.sent_at
+        return 0 if self.rare is None else self.rare.sent_at
 
     @property
     def refused(self) -> bool:
         """Whether the platform refused the call for its rate."""
-        return self._more is not None and self._more.refused
+        return self.rare is not None and self.rare.refused
 
     def set_costs(self, costs: Mapping[str, int]) -> None:
         """The call costs so much, by limit; 1 of those that are not named."""
@@ -113,9 +113,9 @@ class Ticket:
 
     def cost_of(self, meter: Meter) -> int:
         """What the call costs of one limit."""
-        if self.cost or self._more is None or self._more.costs is None:
+        if self.cost or self.rare is None or self.rare.costs is None:
             return self.cost
-        return self._more.costs.get(meter.name, 1)
+        return self.rare.costs.get(meter.name, 1)
 
 
 class Lane:

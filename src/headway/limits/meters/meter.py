@@ -41,12 +41,17 @@ class Call(Protocol):
     @property
     def refused(self) -> bool: ...
 
+    @property
+    def rare(self) -> object | None:
+        """None: there is nothing unusual about it. It was not refused and its writing was not stamped."""
+
 
 class _Gone:
     """A call of which nothing is known."""
 
     granted = sent_at = 0
     refused = False
+    rare = None
 
 
 _GONE = _Gone()

@@ -10,6 +10,7 @@ from headway.limits.meters.meter import EVENT, Call, Meter
 
 __all__ = ["PlacesMeter"]
 
+_SOME = 64  # places that may have cooled without being cleared away
 _FEW = 8  # places of one call that are worth a ring entry each
 
 
@@ -19,23 +20,21 @@ class PlacesMeter(Meter):
     What is held is never stored but added up from what is there, so that no interruption can tear it from its places.
     """
 
-    __slots__ = ("_heap", "extra", "head", "ring")
+    __slots__ = ("_heap", "brim", "extra", "head", "last", "ring")
 
     def __init__(self, name: str, amount: int, share: float, reserve: int = 0) -> None:
         super().__init__(name, amount, share, reserve)
         # Places that cool one by one, soonest first, from `head` on; what is not in order is in the heap.
         self.ring: array[int] = array("q")
         self.head = 0
+        self.last = 0  # no place of the ring is free later
         self._heap: list[tuple[int, int]] | None = None
         self.extra = 0  # places in the heap
+        self.brim = min(_SOME, self.limit)  # what may be held before what has cooled is cleared away; at most the limit
 
     def take(self, now: int, cost: int) -> int:
-        ring = self.ring
-        cooling = len(ring) - self.head
-        if cooling and ring[self.head] <= now:
-            self.drain(now)
-            cooling = len(self.ring) - self.head
-        if not self.opens <= now < self.shuts or self.in_flight + self.extra + cooling + cost > self.limit:
+        held = self.in_flight + self.extra + len(self.ring) - self.head
+        if not self.opens <= now < self.shuts or held + cost > self.brim:
             at = self.when(now, cost)
             if at:
                 return at
@@ -67,6 +66,7 @@ class PlacesMeter(Meter):
 
     def tidy(self) -> None:
         super().tidy()
+        self.brim = min(self.brim, self.limit)
         if self._heap:
             self.shuts = min(self.shuts, self._heap[0][0])
 
@@ -76,6 +76,7 @@ class PlacesMeter(Meter):
             self.tidy()
         else:
             self.release(now)
+        self.brim = min(self.limit, 2 * self.holds + _SOME)
         missing = self.holds + cost - self.limit
         return 0 if missing <= 0 else self.freed(missing)
 
@@ -119,7 +120,8 @@ class PlacesMeter(Meter):
     def cool(self, at: int, count: int) -> None:
         """As `push`; in the ring, which is far smaller, where that is in order."""
         ring = self.ring
-        if count <= _FEW and (self.head == len(ring) or ring[-1] <= at):
+        if count <= _FEW and (self.head == len(ring) or at >= self.last):
+            self.last = at
             if count == 1:
                 ring.append(at)
             else:

@@ -56,21 +56,21 @@ class WindowMeter(PlacesMeter):
 
     def settle(self, now: int, cost: int, call: Call) -> None:
         if self.history is not None:
-            self.history.settled(call.granted, now, cost, certain=not call.refused)
+            self.history.log((call.granted, now, cost, call.rare is None or not call.refused))
         at = now + self.span
         if self.arrival_bound is not None and call.sent_at:
             self._settle_bound(at, cost, call.sent_at)
             return
-        ring = self.ring
-        if cost == 1 and (self.head == len(ring) or ring[-1] <= at):
-            ring.append(at)
+        if cost == 1 and at >= self.last:
+            self.last = at
+            self.ring.append(at)
         else:
             self.cool(at, cost)
         self.in_flight -= cost
 
     def lose(self, now: int, cost: int, call: Call, linger: int) -> None:
         if self.history is not None:
-            self.history.settled(call.granted, now, cost, certain=False)
+            self.history.log((call.granted, now, cost, False))
         at = now + linger + self.span
         if self.arrival_bound is not None and call.sent_at:
             self._settle_bound(at, cost, call.sent_at)
@@ -126,6 +126,8 @@ class WindowMeter(PlacesMeter):
 
     def release(self, now: int) -> None:
         super().release(now)
+        if self.history is not None:
+            self.history.forget(now)
         bound = self._bound
         while bound and bound[0][0] <= now:
             self._expired += bound[0][1]
