@@ -300,6 +300,8 @@ def _close(world: World, process: Process, _: int, __: int) -> None:
 
 def _gone(world: World, process: Process) -> None:
     world.processes.remove(process)
+    if world.lost_at < NEVER and process.number not in world.reported:
+        world.forget(process.number.__eq__)
     world.last = None if world.last is process else world.last
     if not world.processes:
         world.start()
@@ -323,6 +325,7 @@ def _outage(world: World, _: Process, b: int, __: int) -> None:
 
 def _lose_state(world: World, _: Process, __: int, ___: int) -> None:
     world.keeper.lose(world.now)
+    world.lost = True
     world.known, world.backup, world.restoring = (), None, False
 
 

@@ -49,8 +49,10 @@ class WallClock:
         elif abs(date - now - self._offset) <= 2 * _JUMP:
             self._since = now
 
-    def store_says(self, now: int, wall: int) -> None:
-        """The wall clock of the shared state, read at `now`."""
-        if not self._stated or self._offset is None or abs(wall - now - self._offset) > SECOND:
-            self._offset = wall - now
+    def store_says(self, now: int, wall: int, late: int = 0) -> None:
+        """The wall clock of the shared state, read within the last `late` nanoseconds before `now`."""
+        least, most = wall - now, wall - now + late
+        slack = SECOND if self._stated else 0
+        if self._offset is None or not least - slack <= self._offset <= most + slack:
+            self._offset = least + late // 2
         self._doubted, self._stated = None, True

@@ -140,11 +140,12 @@ def learn(gate: Gate, ticket: Ticket, said: Sequence[Remaining], now: int, wall:
         if meter is None:
             _unknown(gate, ticket, word, now, learned)
             continue
-        if not meter.current(ticket):
-            continue
-        learned.counted[meter.name] = max(0, word.limit - word.remaining)
-        before = meter.memory()
-        told = meter.hear(word, now, ticket.cost_of(meter), ticket)
+        before, told = meter.memory(), ""
+        if meter.current(ticket):
+            learned.counted[meter.name] = max(0, word.limit - word.remaining)
+            told = meter.hear(word, now, ticket.cost_of(meter), ticket)
+        else:
+            meter.told_amount(word.limit)  # what was counted is of a period that is over; the amount is not
         if meter.memory() != before:
             meter.learned_at, learned.news = wall, True
         gate.unsettled(meter)

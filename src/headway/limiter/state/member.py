@@ -111,7 +111,9 @@ class Member:
         self.keen = True
         holder: PlacesHolder | LotHolder
         if isinstance(meter, QuotaMeter):
-            holder = LotHolder(meter, self._id, ttl=self._ttl, unused=self._unused, fresh=self._fresh)
+            holder = LotHolder(
+                meter, self._id, ttl=self._ttl, unused=self._unused, fresh=self._fresh, linger=self._linger
+            )
         else:
             holder = PlacesHolder(meter, self._id, linger=self._linger, ttl=self._ttl, fresh=self._fresh)
         self._holders[meter.name] = (key or f"{self._home()}|{meter.name}", holder)

@@ -26,9 +26,8 @@ class QuotaMeter(Meter):
     """Calls used in the period; `places`, when lent, is the unused rest of a lot."""
 
     __slots__ = (
-        "_began", "_losing", "_offset", "_resumes", "clock", "drained", "end", "foreign", "in_zone", "owed", "resets",
-        "skew", "total",
-        "used",
+        "_before", "_began", "_losing", "_offset", "_resumes", "clock", "drained", "end", "foreign", "in_zone",
+        "owed", "resets", "skew", "total", "used",
     )  # fmt: skip
     kind = "quota"
     sharing = "lots"
@@ -45,6 +44,7 @@ class QuotaMeter(Meter):
         self.owed = 0  # by us, and counted for the period after the next reset, too
         self.drained = False
         self.end = 0  # wall time; 0: the calendar was not looked at yet
+        self._before = (0, 0)  # the period before: its end, and what was used of it and does not count in this one
         self._resumes = 0  # monotonic: when the next period is believed to have begun
         self._offset = 0
         self._began = 0  # monotonic: calls sent before it may have been counted in the period before
@@ -53,7 +53,8 @@ class QuotaMeter(Meter):
     def tidy(self) -> None:
         super().tidy()
         # The figure that `used` may reach; within a reset's zone more than that has to be asked.
-        self.limit = max(0, self.cap - self.foreign) if self.places is None else self.used + self.places
+        mine = self.cap - self.foreign if self.places is None else min(self.cap, self.used + self.places)
+        self.limit = max(0, mine)
         self.shuts = 0 if self.in_zone else FOREVER
 
     # -- the calendar
@@ -68,15 +69,15 @@ class QuotaMeter(Meter):
         self._offset = wall - now
         start, end = self.resets.period(wall - self.skew)
         if self.end and end != self.end:
-            self._turn(start, later=end > self.end)
+            self._turn(start, end)
             self._began = now
         self.end = end
         self._resumes = end + self.skew - self._offset
-        while self._losing and self._losing[0][0] <= now:
-            heappop(self._losing)
         zone = wall >= end - self.skew
         if zone and not self.in_zone:
-            self.owed = self.in_flight + sum(cost for _, cost in self._losing)
+            self.owed = self.in_flight + sum(cost for at, cost in self._losing if at > self.zone_at)
+        while self._losing and self._losing[0][0] <= now:
+            heappop(self._losing)
         if zone != self.in_zone:
             self.in_zone = zone
             self.tidy()
@@ -87,17 +88,30 @@ class QuotaMeter(Meter):
         """Monotonic: from when on calls count for the next period, too."""
         return self.end - self.skew - self._offset
 
-    def _turn(self, start: int, *, later: bool) -> None:
-        """Another period than before; one that is earlier keeps its figures: our clock was ahead."""
-        if later:
-            # What is in flight now was in flight all along, or was granted since: every grant near a reset looks first.
-            began = start - self.skew - self._offset
-            lost = sum(cost for at, cost in self._losing if at > began)
-            self.used = self.owed if self.in_zone else self.in_flight + lost
-            if self.places is not None:
-                self.places = 0
-        self.owed, self.in_zone, self.total, self.foreign, self.drained = 0, False, 0, 0, False
+    def _turn(self, start: int, end: int) -> None:
+        """Another period than before; it may be an earlier one: our clock was ahead."""
+        self.total, self.foreign, self.drained = 0, 0, False
+        if end > self.end:
+            self._turn_on(start)
+        elif end == self._before[0]:
+            # What was used since counts on both sides, like all that was sent near the reset.
+            self.owed = self.used
+            self.used += self._before[1]
+            self.in_zone = True
+        else:
+            self.owed, self.in_zone = 0, False
         self.tidy()
+
+    def _turn_on(self, start: int) -> None:
+        # What is in flight now was in flight all along, or was granted since: every grant near a reset looks first.
+        began = start - self.skew - self._offset
+        lost = sum(cost for at, cost in self._losing if at > began)
+        # What is owed is owed to the period after the one in which it was used: nobody may have looked for longer.
+        carried = self.owed if self.in_zone and self.end == start else self.in_flight + lost
+        self._before = (self.end, max(0, self.used - carried))
+        self.used, self.owed, self.in_zone = carried, 0, False
+        if self.places is not None:
+            self.places = 0
 
     # -- admission
 

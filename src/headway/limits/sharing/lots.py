@@ -37,10 +37,11 @@ class LotAsk:
     """One holder's request, its `number`-th, for the period that ends at `end` by its own clock (wall ns).
 
     `resets`, `skew`: the quota's rule. `used`: by it, of that period, in all; `owed`: of that what counts for the next
-    one too. `keeps`: unused rest of its lot (below 0: overdrawn), `want` in all; `flying`: calls in flight. `heard`:
-    calls of the period that the platform said it counted, everybody's; `known`: the highest figure heard from a keeper.
-    `settled`: a reply came since the state is what it is. `unused`: what to believe of a lost state that nobody can
-    tell about. `fresh`: the caller vouches that nothing was used.
+    one too. `keeps`: unused rest of its lot (below 0: overdrawn), `want` in all, `head`: of that for who is next;
+    `flying`: calls in flight. `heard`: calls of the period that the platform said it counted, everybody's; `known`: the
+    highest figure heard from a keeper. `linger`: ns for which a call without a reply may be counted. `settled`: a reply
+    came since the state is what it is. `unused`: what to believe of a lost state that nobody can tell about. `fresh`:
+    the caller vouches that nothing was used.
     """
 
     holder: str
@@ -62,6 +63,8 @@ class LotAsk:
     pause_for: int = 0
     leave: bool = False
     fresh: bool = False
+    linger: int = 30 * SECOND
+    head: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +126,8 @@ class LotBeside:
     others used by the platform's word; `wrote`: what the pool's `foreign` was when we wrote it. `remembered`, `base`:
     of lost state, the highest figure that a living process remembers, and how much of it was said anew. `assumed`: it
     counts as used up because nobody could tell. `probe`: who has the probe, since when. `book`: the period as it was.
-    `amounts`: what each holder takes the quota for, and when it last said so.
+    `amounts`: what each holder takes the quota for, and when it last said so. `flying`: calls in flight of each, as
+    last said, and their linger. `ghosts`: calls of holders that left or died, and until when (wall) they may count.
     """
 
     epoch: str = ""
@@ -137,6 +141,8 @@ class LotBeside:
     probe: list[Any] = field(default_factory=list)
     book: dict[str, Any] = field(default_factory=dict)
     amounts: dict[str, list[int]] = field(default_factory=dict)
+    flying: dict[str, list[int]] = field(default_factory=dict)
+    ghosts: list[list[int]] = field(default_factory=list)
     more: dict[str, Any] = field(default_factory=dict)
 
     @classmethod
@@ -185,14 +191,9 @@ def exchange_lot(
     elif not beside.epoch:
         beside.epoch = new_epoch
     now = pool.now = max(time, pool.now)
-    if pool.end < end:
-        _turn(pool, beside, start, end)
-    elif pool.end == end and beside.book.get("end", end) != end:
-        _turned_for_us(pool, beside, start)
-    elif pool.end > end and wall < end - max(_NEAR, 2 * ask.skew):
-        _turn_back(pool, beside, end)
+    _look(pool, beside, ask, start, end, wall)
     for holder in [name for name in pool.lots if name != ask.holder and dead(name)]:
-        pool.used += pool.lots.pop(holder)
+        _gone(pool, beside, holder, wall)
     amount = _strictest(beside, amount, ask, now, dead)
     here = ask.end == pool.end
     if pool.foreign != beside.wrote:
@@ -203,9 +204,22 @@ def exchange_lot(
     if ask.pause_for:
         pool.paused_until = max(pool.paused_until, now + ask.pause_for)
     beside.seq += 1
-    _lend(pool, beside, amount, ask, now, here=here)
+    if ask.leave:
+        _gone(pool, beside, ask.holder, wall)
+    else:
+        _lend(pool, beside, amount, ask, now, here=here)
     beside.book = {"end": pool.end, "used": pool.used, "foreign": pool.foreign, "lots": dict(pool.lots)}
     return pool, _answer(pool, beside, amount, ask, now, wall)
+
+
+def _look(pool: LotPool, beside: LotBeside, ask: LotAsk, start: int, end: int, wall: int) -> None:
+    """Whether the period has changed."""
+    if pool.end < end:
+        _turn(pool, beside, start, end, start - ask.skew)
+    elif pool.end == end and beside.book.get("end", end) != end:
+        _turned_for_us(pool, beside, start, start - ask.skew)
+    elif pool.end > end and wall < end - max(_NEAR, 2 * ask.skew):
+        _turn_back(pool, beside, end)
 
 
 def _strictest(beside: LotBeside, amount: int, ask: LotAsk, now: int, dead: Callable[[str], bool]) -> int:
@@ -220,37 +234,64 @@ def _strictest(beside: LotBeside, amount: int, ask: LotAsk, now: int, dead: Call
     return least
 
 
+def _gone(pool: LotPool, beside: LotBeside, holder: str, wall: int) -> None:
+    """A holder left or died. What it keeps is in flight by now, or was never used; it does not come back to say."""
+    lot = pool.lots.pop(holder, 0)
+    pool.used += lot
+    flying, linger = beside.flying.pop(holder, [0, 30 * SECOND])
+    _, _, owed = beside.holders.get(holder, [0, 0, 0])  # which is counted as such when the period turns
+    ghosts = lot + max(0, flying - owed)
+    if ghosts:
+        beside.ghosts.append([ghosts, wall + linger])
+    if beside.probe[:1] == [holder]:
+        beside.probe = []
+
+
+def _haunting(beside: LotBeside, since: int) -> int:
+    """Calls of holders that are gone which may be counted from then on (wall)."""
+    return sum(calls for calls, until in beside.ghosts if until >= since)
+
+
 def _forget(beside: LotBeside) -> None:
     """What was of the period that is over."""
     beside.holders, beside.book, beside.probe = {}, {}, []
+    beside.flying, beside.ghosts = {}, []
     beside.heard = beside.wrote = beside.remembered = beside.base = 0
     beside.assumed = False
 
 
-def _turn(pool: LotPool, beside: LotBeside, start: int, end: int) -> None:
-    """A new period: what may have been sent around the reset counts until its holder says."""
+def _turn(pool: LotPool, beside: LotBeside, start: int, end: int, near: int) -> None:
+    """A new period: what may have been sent around the reset, `near` on, counts until its holder says."""
     owing: dict[str, int] = {}
+    ghosts = 0
     if start == pool.end:
         owing = dict(pool.lots)
         for holder, owed in _owed(beside, start).items():
             owing[holder] = owed + owing.get(holder, 0)  # what was used of the lot since then comes on top
+        ghosts = _haunting(beside, near)
     pool.owing = {holder: calls for holder, calls in owing.items() if calls > 0}
-    pool.used = sum(pool.owing.values())
+    pool.used = sum(pool.owing.values()) + ghosts
     pool.end, pool.lots, pool.foreign = end, {}, 0
     pool.cold = pool.lost = False
     _forget(beside)
 
 
 def _owed(beside: LotBeside, reset: int) -> dict[str, int]:
-    """What holders said before the reset that they would owe to the period after it."""
-    return {holder: owed for holder, (told, _, owed) in beside.holders.items() if told == reset and owed > 0}
+    """What holders said before the reset that they would owe to the period after it.
+
+    Who had calls in flight and was not heard of since, stopped or dead, may owe these.
+    """
+    said = {holder: owed for holder, (told, _, owed) in beside.holders.items() if told == reset}
+    owed = {holder: max(calls, beside.flying.get(holder, [0])[0]) for holder, calls in said.items()}
+    return {holder: calls for holder, calls in owed.items() if calls > 0}
 
 
-def _turned_for_us(pool: LotPool, beside: LotBeside, start: int) -> None:
+def _turned_for_us(pool: LotPool, beside: LotBeside, start: int, near: int) -> None:
     """An older Headway turned the period, without what only we were told."""
     for holder, owed in _owed(beside, start).items():
         pool.owing[holder] = pool.owing.get(holder, 0) + owed
         pool.used += owed
+    pool.used += _haunting(beside, near)
     _forget(beside)
 
 
@@ -270,10 +311,11 @@ def _account(pool: LotPool, beside: LotBeside, ask: LotAsk) -> None:
     told, before, _ = beside.holders.get(ask.holder, [0, 0, 0])
     if told != pool.end:
         before = 0
-        beside.base += ask.used if pool.lost else 0
+        beside.base += ask.used if pool.lost or beside.remembered else 0
     pool.used = max(0, pool.used + ask.used - before)
     pool.lots[ask.holder] = max(0, ask.keeps)
     beside.holders[ask.holder] = [pool.end, ask.used, ask.owed]
+    beside.flying[ask.holder] = [ask.flying, ask.linger]
 
 
 def _hear(pool: LotPool, beside: LotBeside, amount: int, ask: LotAsk) -> None:
@@ -285,8 +327,8 @@ def _hear(pool: LotPool, beside: LotBeside, amount: int, ask: LotAsk) -> None:
         # Of the lots of others nobody knows yet what was used; of this holder's own rest nothing was.
         beside.heard = max(beside.heard, ask.heard - pool.used - pool.lent + pool.lots[ask.holder])
         pool.cold = beside.assumed = False
-        if pool.lost:  # the platform's word takes the place of what was remembered
-            pool.lost, beside.remembered = False, 0
+        # What was remembered counts still if it is more: of the word nobody knows which of our calls are in it.
+        pool.lost = False
     elif mine and pool.cold:
         beside.assumed = pool.lost and not ask.unused and not beside.remembered
         pool.cold = False
@@ -299,19 +341,15 @@ def _hear(pool: LotPool, beside: LotBeside, amount: int, ask: LotAsk) -> None:
 
 
 def _lend(pool: LotPool, beside: LotBeside, amount: int, ask: LotAsk, now: int, *, here: bool) -> None:
-    if ask.leave:
-        # What it keeps is in flight by now, or was never used; it does not come back to say.
-        pool.used += pool.lots.pop(ask.holder, 0)
-        if beside.probe[:1] == [ask.holder]:
-            beside.probe = []
-        return
     if not here:
         return
     has = pool.lots.get(ask.holder, 0)
     left = pool.remaining(amount)
+    if left < 0:  # more is out than there is: what this holder has not used yet it may not use
+        has, left = max(0, has + left), 0
     lot = max(1, left // 100)
     if pool.cold:
-        lot = int(_may_probe(beside, ask, now))
+        lot = max(0, min(ask.head - has, 1)) if _may_probe(beside, ask, now) else 0
     give = max(0, min(left, ask.want - has, lot))
     if give and pool.cold:
         beside.probe = [ask.holder, now]

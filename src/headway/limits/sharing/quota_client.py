@@ -37,6 +37,7 @@ class LotHolder:
         "_heard_said",
         "_known",
         "_learned",
+        "_linger",
         "_next",
         "_number",
         "_paces",
@@ -57,7 +58,9 @@ class LotHolder:
         "why",
     )  # fmt: skip
 
-    def __init__(self, meter: QuotaMeter, holder: str, *, ttl: int, unused: bool, fresh: bool = False) -> None:
+    def __init__(
+        self, meter: QuotaMeter, holder: str, *, ttl: int, unused: bool, fresh: bool = False, linger: int = 30 * SECOND
+    ) -> None:
         self.meter = meter
         self.holder = holder
         self.resets = meter.resets.rule
@@ -67,6 +70,7 @@ class LotHolder:
         self._cap = [meter.cap, meter.cap]  # ours, and what was adopted from others
         self._learned = meter.learned
         self._ttl = ttl
+        self._linger = linger
         self._fresh = fresh
         self._number = 0
         self._epoch, self._seq = "", 0
@@ -103,7 +107,7 @@ class LotHolder:
         if owed != (self._said[2] if end == self._said[0] else 0):
             return max(now, self._asked + SECOND // 10)
         told = self._said[1] if end == self._said[0] else 0
-        if queued or places or used != told:
+        if queued or places or owed or used != told:  # what is owed is said again, lest the state lost it
             return self._next
         # Calls in flight may count on both sides of the reset: the keeper hears of them before it comes.
         return self.meter.zone_at if self.meter.in_flight and self.meter.zone_at > now else None
@@ -177,7 +181,7 @@ class LotHolder:
             meter.in_flight, self._heard[1] if self._heard is not None and self._heard[0] == end else None,
             self._counted[1] if self._counted[0] == end and end else None,
             settled=self._settled, unused=self.unused, pause_for=max(0, self._pause_until - now), leave=self.leaving,
-            fresh=self._fresh,
+            fresh=self._fresh, linger=self._linger, head=max(1, queue.head.cost),
         )  # fmt: skip
 
     def _pace(self, now: int, end: int, used: int) -> float:
@@ -193,17 +197,17 @@ class LotHolder:
 
     def apply(self, answer: LotAnswer, asked: int, now: int) -> None:
         """Use the answer to the request that was made at `asked`."""
-        del asked
         if answer.number != self._number:
             return
         meter = self.meter
         end, _, _, kept = self._said
-        meter.clock.store_says(now, answer.wall)
-        meter.relax(now, answer.wall)
+        meter.clock.store_says(now, answer.wall, max(0, now - asked))
+        meter.relax(now, meter.clock.believed(now, answer.wall))
         if answer.end == end == meter.end:
             meter.lend((meter.places or 0) + answer.places - kept, 0)
             meter.total, meter.drained = answer.used, answer.drained
-            self._counted = (end, answer.used + answer.outstanding)
+            if answer.why != "lost":  # a state that knows nothing itself tells nothing that is worth remembering
+                self._counted = (end, answer.used + answer.outstanding)
             self._empty = 0 if answer.places > max(0, kept) else self._empty + 1
         else:
             meter.lend(min(0, meter.places or 0), 0)  # a lot of another period than the keeper's
@@ -232,7 +236,7 @@ class LotHolder:
         end, used, owed = self._use()
         return LotAsk(
             self.holder, self._number + 1, self._epoch, self._seq, self.resets, self.meter.skew, end, used, owed,
-            leave=True,
+            flying=self.meter.in_flight, leave=True, linger=self._linger,
         )  # fmt: skip
 
     def inherit(self, other: LotHolder, now: int) -> None:
