@@ -8,6 +8,8 @@ import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
+from tests.serving import serving
+
 
 class Platform(ThreadingHTTPServer):
     daemon_threads = True
@@ -90,12 +92,5 @@ class _Handler(BaseHTTPRequestHandler):
 
 @contextlib.contextmanager
 def platform() -> Iterator[Platform]:
-    server = Platform()
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
-    thread.start()
-    try:
+    with serving(Platform()) as server:
         yield server
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()

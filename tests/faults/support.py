@@ -30,6 +30,7 @@ import requests
 import headway
 from headway import Limiter, Permit
 from headway.testing import VirtualClock, run_virtually
+from tests.serving import serving
 
 GRAPHQL = "/admin/api/2026-07/graphql.json"
 """Where Shopify takes queries."""
@@ -130,17 +131,6 @@ class ExactWindow:
             return None
         self.stamps.append(now)
         return self.amount - len(self.stamps)
-
-
-def most_in_any(stamps: list[float], per: float) -> int:
-    """The most instants in any span of `per`, its end excluded."""
-    stamps = sorted(stamps)
-    best = start = 0
-    for end, stamp in enumerate(stamps):
-        while stamp - stamps[start] >= per:
-            start += 1
-        best = max(best, end - start + 1)
-    return best
 
 
 # -- processes
@@ -337,15 +327,8 @@ class _Handler(BaseHTTPRequestHandler):
 @contextlib.contextmanager
 def platform(answer: Callable[[Asked], Reply]) -> Iterator[Platform]:
     """A platform on a free port of 127.0.0.1."""
-    server = Platform(answer)
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
-    thread.start()
-    try:
+    with serving(Platform(answer)) as server:
         yield server
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
 
 
 def session_of(doors: Any, **how: Any) -> requests.Session:

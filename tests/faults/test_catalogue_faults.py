@@ -7,12 +7,13 @@ import tempfile
 from pathlib import Path
 
 import pytest
+import requests
 
 import headway
-from headway import Bucket, Quota, Window
-from headway.mock import SalesforceConfig, serve
+from headway import Bucket, PermitTimeout, Quota, Window
+from headway.mock import MockConfig, SalesforceConfig, serve
 
-from .support import command, outcome, value_of
+from .support import Reply, account, command, outcome, platform, session_of, value_of, within
 
 # -- part C: figures
 
@@ -75,6 +76,147 @@ def test_zendesks_plans_are_tiers(per_minute):
 def test_brazes_narrower_endpoints_are_there(amount, per):
     """Part C: export/ids 250, delete + alias + identify + merge 20,000 together, rename and remove 1,000 a minute."""
     assert has(tiers("braze")[0], amount=amount, per=per), f"{amount} per {per} s is missing"
+
+
+def counted(limited: headway.Account) -> dict[str, int]:
+    """How many calls every limit that was used holds, those of endpoints and resources by their own names."""
+    held = {each.name: each.in_flight + each.cooling for each in limited.limiter.snapshot()}
+    return {name: calls for name, calls in held.items() if calls}
+
+
+@pytest.mark.parametrize(
+    ("limit", "paths"),
+    [
+        ("export-ids", ["/users/export/ids"]),
+        ("users", ["/users/delete", "/users/alias/new", "/users/alias/update", "/users/identify", "/users/merge"]),
+        ("rename", ["/users/external_ids/rename"]),
+        ("remove", ["/users/external_ids/remove"]),
+        ("events", ["/events/list", "/purchases/product_list"]),
+        ("campaign-series", ["/campaigns/data_series"]),
+    ],
+)
+def test_brazes_narrower_endpoints_count_against_their_own_limit(limit, paths, tmp_path):
+    """Part C: a figure that no call counts against is no limit; those of one figure share it."""
+    with platform(lambda _: Reply()) as braze, account("braze", braze, tmp_path, identity="b-1", fresh=True) as limited:
+        session = session_of(limited)
+        for path in paths:
+            session.post(braze.url + path, json={})
+        counts = counted(limited)
+    assert counts == {limit: len(paths)}
+
+
+def test_zendesks_ticket_updates_count_by_ticket_and_a_job_is_none(tmp_path):
+    """Part C: 30 per 10 minutes and ticket; `update_many` is one call for many tickets, not the update of one."""
+    with (
+        platform(lambda _: Reply()) as zendesk,
+        account("zendesk", zendesk, tmp_path, identity="z-1", fresh=True) as limited,
+    ):
+        session = session_of(limited)
+        for path in ("35.json", "35", "36", "update_many.json?ids=35,36"):
+            session.put(f"{zendesk.url}/api/v2/tickets/{path}", json={})
+        counts = counted(limited)
+    tickets = sorted(calls for name, calls in counts.items() if name not in {"account", "ticket-update"})
+    assert (counts["account"], counts["ticket-update"]) == (4, 3), f"{counts}"
+    assert tickets == [1, 2], f"{counts}"
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"X-Rate-Limit": "60", "X-Rate-Limit-Remaining": "40"},
+        {"ratelimit-limit": "60", "ratelimit-remaining": "40", "ratelimit-reset": "30"},
+    ],
+    ids=["x-rate-limit", "ratelimit"],
+)
+def test_zendesks_headers_are_read(headers, tmp_path):
+    """Part C: `X-Rate-Limit` without -Limit, and `ratelimit-*` of list endpoints: 60 a minute, not the plan's 200."""
+    answer = Reply(200, headers)
+    with (
+        platform(lambda _: answer) as zendesk,
+        account("zendesk", zendesk, tmp_path, identity="z-1", fresh=True) as limited,
+    ):
+        session_of(limited).get(zendesk.url + "/api/v2/users.json")
+        amounts = {each.name: each.amount for each in limited.limiter.snapshot()}
+    assert amounts["account"] == 60, f"{amounts}"
+
+
+def test_metas_minutes_until_access_are_waited_for(tmp_path):
+    """Part C: `estimated_time_to_regain_access` is told in minutes, in a header; the body has code 80004."""
+    usage = {"1": [{"type": "ads_management", "call_count": 100, "estimated_time_to_regain_access": 2}]}
+    said = {"X-Business-Use-Case-Usage": json.dumps(usage)}
+    refused = Reply(400, said, {"error": {"code": 80_004, "message": "Too many calls to this ad-account."}})
+    with platform(lambda _: refused) as meta, account("meta", meta, tmp_path, identity="m-1", fresh=True) as limited:
+        session = session_of(limited, retry=headway.RetryPolicy(attempts=3))
+        with headway.call_options(timeout=1):
+            ended = outcome(lambda: session.post(meta.url + "/v25.0/act_1/ads", json={}))
+        calls = len(meta.asked)
+    assert isinstance(ended.error, PermitTimeout), f"{ended}"
+    assert calls == 1, f"{calls} calls within a second, of two minutes that were told"
+    assert 100 < (ended.error.earliest or 0) <= 130, f"{ended.error.earliest}"
+
+
+# -- part C: HubSpot's dated paths
+
+VERSIONS = {
+    "v3": ("/crm/v3/objects", "/crm/v3/properties", "/account-info/v3", "/oauth/v1"),
+    "2026-03": ("/crm/objects/2026-03", "/crm/properties/2026-03", "/account-info/2026-03", "/oauth/2026-03"),
+    "2026-09": ("/crm/objects/2026-09", "/crm/properties/2026-09", "/account-info/2026-09", "/oauth/2026-09"),
+}
+dated = pytest.mark.parametrize(("objects", "properties", "info", "oauth"), VERSIONS.values(), ids=VERSIONS)
+
+
+@dated
+def test_a_call_counts_the_same_whatever_the_version_in_its_path(objects, properties, info, oauth, tmp_path):
+    """Part C: v1 to v4 end in September 2027; a search has its limit of five a second by its date as well."""
+    del oauth
+    calls = [
+        ("POST", f"{objects}/contacts/search", {"limit": 1}),
+        ("POST", f"{objects}/0-2/search", {"limit": 1}),
+        ("POST", f"{objects}/contacts/batch/upsert", {"inputs": [{"id": "a@example.com", "idProperty": "email"}]}),
+        ("GET", f"{objects}/contacts", None),
+        ("GET", f"{properties}/contacts", None),
+        ("GET", f"{info}/details", None),
+    ]
+    with serve(MockConfig()) as mock, account("hubspot", mock, tmp_path, fresh=True) as limited:
+        session = session_of(limited)
+        session.headers.update(limited.headers)
+        asked_first = None
+        for method, path, body in calls:
+            assert session.request(method, mock.url + path, json=body).status_code == 200, path
+            asked_first = asked_first or counted(limited)
+        counts = counted(limited)
+    assert counts["search"] == 2, f"{counts}"
+    assert counts["window"] == asked_first["window"] + len(calls) - 1, f"{counts}"
+
+
+@dated
+def test_a_burst_of_searches_is_held_to_five_a_second_whatever_the_version(objects, properties, info, oauth, tmp_path):
+    """Part C: by any name, a search that is refused was sent too early; OAuth apps have their own routes."""
+    del properties, info, oauth
+    with serve(MockConfig()) as mock, account("hubspot", mock, tmp_path, fresh=True, tier="oauth") as limited:
+        session = session_of(limited)
+        session.headers.update(limited.headers)
+        url = f"{mock.url}{objects}/contacts/search"
+        ended = within(20, lambda: [session.post(url, json={"limit": 1}).status_code for _ in range(8)])
+        refused = mock.stats()["rate_limited"]
+        counts = counted(limited)
+    assert ended.value == [200] * 8, f"{ended}"
+    assert refused == 0, f"{refused} of 8 refused"
+    assert counts.get("window", 0) <= 1, f"who we are is asked once, and no search counts in the window: {counts}"
+
+
+@dated
+def test_the_mock_gives_tokens_whatever_the_version(objects, properties, info, oauth):
+    """Part C: HubSpot ends `/oauth/v1` on 2027-02-16, before the rest; `/oauth/2026-03/token` takes the same form."""
+    del objects, properties
+    known = MockConfig(clients={"app": "secret"}, refresh_tokens={"refresh": "app"}, only_issued=True)
+    form = {"grant_type": "refresh_token", "client_id": "app", "client_secret": "secret", "refresh_token": "refresh"}
+    with serve(known) as mock:
+        given = requests.post(f"{mock.url}{oauth}/token", data=form, timeout=10)
+        assert given.status_code == 200, given.text
+        token = f"Bearer {given.json()['access_token']}"
+        told = requests.get(f"{mock.url}{info}/details", headers={"Authorization": token}, timeout=10)
+    assert told.status_code == 200, told.text
 
 
 # -- L46

@@ -12,6 +12,7 @@ import headway
 from headway import Concurrency, Limiter, PermitTimeout, Quota, Window
 from headway.clock import SystemClock
 from headway.testing import VirtualClock
+from tests.counting import most_in_any
 
 from .support import (
     Reply,
@@ -20,7 +21,6 @@ from .support import (
     far_reset,
     forget_state,
     got,
-    most_in_any,
     outcome,
     platform,
     said,
@@ -212,6 +212,20 @@ def test_nobody_who_waits_is_kept_by_a_locked_file(tmp_path):
 # -- L41
 
 
+def taken_in_turn(seconds: float, *limiters: Limiter) -> list[float]:
+    """When each of these gave a permit, asked in turn for so many seconds."""
+    stamps = []
+    stop = time.monotonic() + seconds
+    while time.monotonic() < stop:
+        for limiter in limiters:
+            permit = limiter.try_acquire()
+            if permit is not None:
+                stamps.append(time.monotonic())
+                permit.settle()
+        time.sleep(0.005)
+    return stamps
+
+
 @pytest.mark.parametrize("order", ["strict first", "strict last"])
 def test_the_stricter_of_two_figures_under_one_name_holds_and_says_so(order, tmp_path):
     """L41: 10 and 1,000 a second under one shared name: 300 at once to the second, no word."""
@@ -222,16 +236,7 @@ def test_the_stricter_of_two_figures_under_one_name_holds_and_says_so(order, tmp
         sharing(path, Window(figures[0], per=2), observer=notes.append) as one,
         sharing(path, Window(figures[1], per=2), observer=notes.append) as other,
     ):
-        stamps: list[float] = []
-        began = time.monotonic()
-        while time.monotonic() < began + 3.5:
-            for limiter in (one, other):
-                permit = limiter.try_acquire()
-                if permit is not None:
-                    stamps.append(time.monotonic())
-                    permit.settle()
-            time.sleep(0.005)
-    most = most_in_any(stamps, 2.0)
+        most = most_in_any(taken_in_turn(3.5, one, other), 2.0)
     assert most <= 10, f"{most} calls within 2 s; the stricter figure is 10"
     told = " ".join(str(note) for note in notes)
     assert "1000" in told.replace(",", ""), f"no word of it: {notes}"
@@ -241,16 +246,7 @@ def test_the_stricter_of_two_windows_lengths_under_one_name_holds(tmp_path):
     """L41: other figures are not only other amounts: 5 per 0.2 s and 5 per 3 s."""
     path = tmp_path / "limits.db"
     with sharing(path, Window(5, per=3)) as slow, sharing(path, Window(5, per=0.2)) as quick:
-        stamps = []
-        stop = time.monotonic() + 4
-        while time.monotonic() < stop:
-            for limiter in (slow, quick):
-                permit = limiter.try_acquire()
-                if permit is not None:
-                    stamps.append(time.monotonic())
-                    permit.settle()
-            time.sleep(0.005)
-    most = most_in_any(stamps, 3.0)
+        most = most_in_any(taken_in_turn(4, slow, quick), 3.0)
     assert most <= 5, f"{most} calls within 3 s; one of the two says 5 per 3 s"
 
 

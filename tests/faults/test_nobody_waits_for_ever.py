@@ -111,8 +111,32 @@ def test_a_wake_up_that_comes_late_cancels_no_newer_timer():
     assert ended.value, "the window opened after 0.6 s, and nobody woke who waited for it"
 
 
+TELL = """
+    import json, os
+
+    def tell(seconds, **limiters):
+        # Which of these still give a permit; then the end, whatever threads hang.
+        found = {}
+        for name, limiter in limiters.items():
+            try:
+                limiter.acquire(timeout=seconds).settle()
+                found[name] = True
+            except Exception as error:
+                found[name] = f"{type(error).__name__}: {error}"
+        print(json.dumps(found), flush=True)
+        os._exit(0)
+"""
+
+
+def all_served(found: dict[str, object], **who: str) -> None:
+    """The program ended, and said of each of these that it got its permit."""
+    assert found["ended"], f"{found}"
+    for name, meant in who.items():
+        assert found.get(name) is True, f"{meant}: {found}"
+
+
 CLOSED_BETWEEN = """
-    import asyncio, json, threading, time
+    import asyncio, threading, time
     from headway import *
 
     class Closing(asyncio.SelectorEventLoop):
@@ -145,29 +169,18 @@ CLOSED_BETWEEN = """
     time.sleep(0.5)
     other = Limiter(Window(1, per=0.3))
     other.acquire().settle()
-    out = {}
-    for name, each in (("other", other), ("same", limiter)):
-        try:
-            each.acquire(timeout=4).settle()
-            out[name] = True
-        except Exception as error:
-            out[name] = f"{type(error).__name__}: {error}"
-    print(json.dumps(out), flush=True)
-    import os
-    os._exit(0)
+    tell(4, other=other, same=limiter)
 """
 
 
 def test_a_loop_that_closes_while_it_is_called_ends_no_service_thread(tmp_path):
     """L21: the process-wide timer thread died of it, and nobody in the process was woken any more."""
-    found = said(CLOSED_BETWEEN, tmp_path, seconds=25)
-    assert found["ended"], f"{found}"
-    assert found.get("other") is True, f"another limiter of the process: {found}"
-    assert found.get("same") is True, f"the limiter itself: {found}"
+    found = said(TELL + CLOSED_BETWEEN, tmp_path, seconds=25)
+    all_served(found, other="another limiter of the process", same="the limiter itself")
 
 
 RAISING = """
-    import json, os, sys, time
+    import time
     from headway import *
     from pathlib import Path
 
@@ -179,7 +192,6 @@ RAISING = """
         return Limiter(Window(5, per=0.3), state=path, name="x", fresh=True, ttl=0.9, linger=0.3, **how)
 
     one, other = shared(observer=observer), shared()
-    out = {}
     busy = [limiter.acquire(timeout=5) for limiter in (one, other)]
     for each in Path().glob("limits.db*"):
         each.unlink()
@@ -188,23 +200,14 @@ RAISING = """
     path.rmdir()
     for permit in busy:
         permit.settle()
-    for name, limiter in (("one", one), ("other", other)):
-        try:
-            limiter.acquire(timeout=8).settle()
-            out[name] = True
-        except Exception as error:
-            out[name] = f"{type(error).__name__}: {error}"
-    print(json.dumps(out), flush=True)
-    os._exit(0)
+    tell(8, one=one, other=other)
 """
 
 
 def test_an_observer_that_raises_ends_no_service_thread(tmp_path):
     """L21: the lender's thread told it of a state out of reach, and died."""
-    found = said(RAISING, tmp_path, seconds=30)
-    assert found["ended"], f"{found}"
-    assert found.get("other") is True, f"a limiter without an observer: {found}"
-    assert found.get("one") is True, f"the limiter with the observer: {found}"
+    found = said(TELL + RAISING, tmp_path, seconds=30)
+    all_served(found, other="a limiter without an observer", one="the limiter with the observer")
 
 
 def test_an_observer_that_raises_costs_no_permit_and_no_reply():
@@ -282,9 +285,7 @@ COLLECTED = """
 def test_the_garbage_collector_may_run_while_a_service_thread_is_made(tmp_path):
     """L21: a dropped permit asked for the timer thread inside the timer thread's own creation."""
     found = said(COLLECTED, tmp_path, seconds=25)
-    assert found["ended"], f"{found}"
-    assert found.get("other") is True, f"who wanted the thread hangs: {found}"
-    assert found.get("dropped") is True, f"who waited for the dropped permit: {found}"
+    all_served(found, other="who wanted the thread hangs", dropped="who waited for the dropped permit")
 
 
 @pytest.mark.filterwarnings("ignore")

@@ -23,6 +23,8 @@ REFUSALS = [
     ("meta", "POST", "/v25.0/act_1/ads", 400, {}, {"error": {"code": 80014, "message": "Too many calls"}}),
     ("meta", "POST", "/v25.0/act_1/ads", 400, {}, {"error": {"code": 80010, "message": "Too many calls"}}),
     ("notion", "POST", "/v1/pages", 529, {"Retry-After": "1"}, {"code": "service_overload"}),
+    ("notion", "POST", "/v1/pages", 429, {"Retry-After": "1"}, {"code": "rate_limited", "additional_data": {"rate_limit_reason": "public_api_space_request_rate_limit"}}),
+    ("dynamics365", "POST", "/api/data/v9.2/x", 429, {"Retry-After": "1"}, {"error": {"code": "0x80072321", "message": "Combined execution time"}}),
     ("salesforce", "POST", "/services/data/v60.0/x", 429, {}, [{"errorCode": "TOO_MANY_REQUESTS", "message": "slow"}]),
     ("salesforce", "POST", "/services/data/v60.0/x", 503, {}, [{"errorCode": "REQUEST_LIMIT_EXCEEDED", "message": CONCURRENT}]),
 ]  # fmt: skip
@@ -38,7 +40,7 @@ def test_a_refusal_for_the_rate_is_recognised_and_sent_again(name, method, path,
     def answer(asked: Asked) -> Reply:
         return Reply(status, headers, body) if asked.number == 1 else Reply(200, body={"data": {}, "ok": True})
 
-    with platform(answer) as server, account(name, server, tmp_path, identity="it-1") as limited:
+    with platform(answer) as server, account(name, server, tmp_path, identity="it-1", fresh=True) as limited:
         events: list[object] = []
         limited.observe(events.append)
         session = session_of(limited, retry=RetryPolicy(attempts=5))
@@ -51,6 +53,8 @@ def test_a_refusal_for_the_rate_is_recognised_and_sent_again(name, method, path,
 
 NAMED = [
     ("salesforce", "/services/data/v60.0/x", 403, [{"errorCode": "REQUEST_LIMIT_EXCEEDED", "message": CONCURRENT}], "concurrency"),
+    ("notion", "/v1/pages", 429, {"code": "rate_limited", "additional_data": {"rate_limit_reason": "public_api_request_rate_limit"}}, "window"),
+    ("dynamics365", "/api/data/v9.2/x", 429, {"error": {"code": "0x80072322", "message": "Number of requests exceeded"}}, "requests"),
     ("dynamics365", "/api/data/v9.2/x", 429, {"error": {"code": "0x80072326", "message": "Number of concurrent requests exceeded"}}, "concurrency"),
     ("ga4", "/v1beta/properties/1:runReport", 429, {"error": {"code": 429, "message": "Exhausted requests per day quota."}}, "daily"),
     ("ga4", "/v1beta/properties/1:runReport", 429, {"error": {"code": 429, "message": "exhausted CONCURRENT REQUESTS quota."}}, "concurrency"),

@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.limits.world import SECOND, most_in_any
+from tests.counting import most_in_any
+from tests.limits.world import SECOND
 
 WORKER = """
 import sys, threading, time

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.limits.world import most_in_any
+from tests.counting import most_in_any
 
 ROOT = Path(__file__).parents[2]
 OLD = "e222d7f"

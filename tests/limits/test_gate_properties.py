@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from headway.limits.limits import Bucket, Concurrency, Quota, Window
-from tests.limits.world import SECOND, Desk, Network, World, most_in_any
+from tests.counting import most_in_any
+from tests.limits.world import SECOND, Desk, Network, World
 
 
 def jittery(low: float, high: float):

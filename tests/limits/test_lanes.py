@@ -6,7 +6,8 @@ import pytest
 
 from headway.errors import NeverGranted, UsageError
 from headway.limits.limits import Concurrency, Quota, Window
-from tests.limits.world import SECOND, Desk, Network, World, most_in_any
+from tests.counting import most_in_any
+from tests.limits.world import SECOND, Desk, Network, World
 
 
 def test_a_lane_is_served_in_order_even_if_a_small_cost_would_fit_sooner():

@@ -13,8 +13,9 @@ from headway.limits.sharing.client import PlacesHolder
 from headway.limits.sharing.fairness import max_min
 from headway.limits.sharing.places import Answer, Ask, Keeping
 from headway.limits.sharing.quota_client import LotHolder
+from tests.counting import most_in_any
 from tests.limits.keeper import Keeper
-from tests.limits.world import EPOCH, SECOND, Desk, most_in_any
+from tests.limits.world import EPOCH, SECOND, Desk
 
 TTL = 6 * SECOND
 

@@ -21,17 +21,6 @@ SECOND = 1_000_000_000
 EPOCH = 1_790_000_000 * SECOND
 
 
-def most_in_any(stamps: list[int], per: int) -> int:
-    """The most stamps in any half-open span of `per`."""
-    stamps = sorted(stamps)
-    best = start = 0
-    for end, stamp in enumerate(stamps):
-        while stamp - stamps[start] >= per:
-            start += 1
-        best = max(best, end - start + 1)
-    return best
-
-
 class Asked(Ticket):
     """A ticket with a name on it."""
 

@@ -1,4 +1,8 @@
-"""Which of HubSpot's resources a method and a path mean: `/crm/v3/objects/…` or, newer, `/crm/objects/2026-03/…`."""
+"""Which of HubSpot's resources a method and a path mean: `/crm/v3/objects/…` or, newer, `/crm/objects/2026-03/…`.
+
+OAuth likewise: `/oauth/v1/token` ends on 2027-02-16, `/oauth/2026-03/token` takes the same form. Source:
+https://developers.hubspot.com/changelog/v1-oauth-api-deprecation, seen 2026-11-25.
+"""
 
 from __future__ import annotations
 
@@ -44,8 +48,9 @@ _BATCH_ACTIONS = {"create", "update", "upsert", "read", "archive"}
 def route(method: str, path: str) -> Route:
     """The resource that a request means."""
     parts = path.strip("/").split("/")
-    if parts == ["oauth", "v1", "token"]:
-        return _only(method, "POST", Route("oauth"))
+    if parts[0] == "oauth":
+        known = len(parts) == 3 and _VERSION.fullmatch(parts[1]) and parts[2] == "token"
+        return _only(method, "POST", Route("oauth")) if known else _UNKNOWN
     if parts[0] == "account-info":
         known = len(parts) == 3 and _VERSION.fullmatch(parts[1]) and parts[2] == "details"
         return _only(method, "GET", Route("account")) if known else _UNKNOWN
