@@ -1,8 +1,12 @@
 """What stands in the way of a call, and whether it is worth waiting for."""
 
+import asyncio
+
 import pytest
 
-from headway.accounts.waiting import Obstacle, obstacle
+from headway import Concurrency, Limiter
+from headway.accounts.waiting import Obstacle, Parked, PermitQueue, obstacle
+from headway.clock import SystemClock
 from headway.limits.status import LimitStatus
 
 
@@ -25,3 +29,38 @@ def status(name, next_free=0.0, *, kind="window", paused=None):
 )
 def test_the_limit_that_stands_in_the_way_longest_is_named(statuses, found):
     assert obstacle(statuses, frozenset("ab")) == found
+
+
+def test_who_waits_hears_at_once_of_what_is_not_worth_waiting_for():
+    async def main():
+        limiter = Limiter(Concurrency(1, name="slots"))
+        held, told = limiter.acquire(), []
+        queue = PermitQueue(
+            limiter, account="a", priority="bulk", wait_for_quota=0.0, clock=SystemClock(), tell=told.append
+        )
+        waiting = asyncio.create_task(queue.take(asyncio.get_running_loop().create_future()))
+        while not told:  # it has said what it waits for, and looks again after ten seconds only
+            await asyncio.sleep(0.01)
+        held.rejected("slots", retry_after=2 * 3600)
+        return await asyncio.wait_for(waiting, 5), told
+
+    parked, told = asyncio.run(main())
+    assert isinstance(parked, Parked)
+    assert parked.seconds > 3600
+    assert [(each.account, each.limit) for each in told] == [("a", "slots")]
+
+
+def test_a_stop_ends_a_wait():
+    async def main():
+        limiter = Limiter(Concurrency(1))
+        held = limiter.acquire()
+        queue = PermitQueue(limiter, account="a", priority="bulk", wait_for_quota=0.0, clock=SystemClock(), tell=print)
+        stop = asyncio.get_running_loop().create_future()
+        waiting = asyncio.create_task(queue.take(stop))
+        await asyncio.sleep(0)
+        stop.set_result(None)
+        assert await asyncio.wait_for(waiting, 5) is None
+        held.settle()
+        return limiter.snapshot()[0].in_flight
+
+    assert asyncio.run(main()) == 0

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from headway.clock import Clock
-from headway.events import Event, Note, Waiting
+from headway.events import Event, Waiting
 from headway.limiter.limiter import Limiter
 from headway.limiter.permit import Permit
 from headway.limits.limits import SECOND
@@ -24,8 +24,6 @@ from headway.limits.ticket import Cost, chosen
 
 __all__ = ["Obstacle", "Parked", "PermitQueue", "obstacle", "why", "worth_waiting"]
 
-_AT_ONCE = 0.1
-_LOOK = 1.0
 _SAY_AGAIN = 10.0
 _PARKED = 3600.0
 
@@ -102,38 +100,31 @@ class PermitQueue:
         """A permit under these limits (None: all); why there is none; None when `stop` was set first."""
         if stop.done():
             return None
-        asked = asyncio.ensure_future(self._limiter.acquire_async(cost, priority=self._priority, limits=chosen(names)))
+        permit = self._limiter.permit(cost, priority=self._priority, limits=chosen(names))
+        asked = asyncio.ensure_future(permit.take_async(_Watch(self, names).look))
         kept = False
         try:
-            parked = await self._watch(asked, stop, names)
-            if parked is None and asked.done() and not stop.done():
-                kept = True
-                return asked.result()
-            return parked
+            both: Sequence[asyncio.Future[object]] = (asked, stop)  # type: ignore[assignment]
+            await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
+            kept = asked.done() and not stop.done()
+            return asked.result() if kept else None
+        except _NotWorthIt as error:
+            return error.parked
         finally:
             if not kept:
                 await _withdraw(asked)
 
-    async def _watch(
-        self, asked: asyncio.Future[Permit], stop: asyncio.Future[None], names: frozenset[str] | None
-    ) -> Parked | None:
-        both: Sequence[asyncio.Future[object]] = (asked, stop)  # type: ignore[assignment]
-        await asyncio.wait(both, timeout=_AT_ONCE, return_when=asyncio.FIRST_COMPLETED)
-        began = self._now()
-        said: tuple[str, float] | None = None
-        while not asked.done() and not stop.done():
-            found = why(self._limiter, names)
-            if found is not None:
-                parked = self._worth(found, self._now() - began)
-                if parked is not None:
-                    return parked
-                if said is None and self._limiter.recovering > 0:
-                    self._tell(Note(_recovering(self._account, self._limiter.recovering)))
-                if said is None or said[0] != found.limit or self._now() - said[1] >= _SAY_AGAIN:
-                    said = (found.limit, self._now())
-                    self._tell(Waiting(self._account, found.limit, found.seconds))
-            await asyncio.wait(both, timeout=_LOOK, return_when=asyncio.FIRST_COMPLETED)
-        return None
+    def obstacle(self, names: frozenset[str] | None, waited: float) -> Obstacle | None:
+        """What stands in the way now, said in an event by who asks; raises _NotWorthIt."""
+        found = why(self._limiter, names)
+        parked = None if found is None else self._worth(found, waited)
+        if parked is not None:
+            raise _NotWorthIt(parked)
+        return found
+
+    def say(self, found: Obstacle) -> None:
+        """Tell the user what a call waits for."""
+        self._tell(Waiting(self._account, found.limit, found.seconds))
 
     def _worth(self, found: Obstacle, waited: float) -> Parked | None:
         """Why this is not worth waiting for; None if it is."""
@@ -148,15 +139,38 @@ class PermitQueue:
             f"{self._account}: {what} (limit {found.limit!r}), until {when}", found.limit, found.seconds, until
         )
 
-    def _now(self) -> float:
+    def now(self) -> float:
+        """Seconds, monotonic."""
         return self._clock.monotonic_ns() / SECOND
 
 
-def _recovering(account: str, seconds: float) -> str:
-    return (
-        f"{account}: some calls of the last moments cannot be accounted for (the shared state is new, or a process "
-        f"ended without giving its places back): all places are free in {seconds:.0f} s at the latest"
-    )
+class _NotWorthIt(Exception):
+    """A wait is given up."""
+
+    def __init__(self, parked: Parked) -> None:
+        super().__init__(parked.reason)
+        self.parked = parked
+
+
+class _Watch:
+    """One wait: says what it is for, at once and every ten seconds, and ends it when it is not worth it."""
+
+    def __init__(self, queue: PermitQueue, names: frozenset[str] | None) -> None:
+        self._queue = queue
+        self._names = names
+        self._began = queue.now()
+        self._said: tuple[str, float] | None = None
+
+    def look(self) -> float:
+        """Look at it now; returns seconds until it is worth looking again if nothing is learned."""
+        now = self._queue.now()
+        found = self._queue.obstacle(self._names, now - self._began)
+        if found is not None and (
+            self._said is None or self._said[0] != found.limit or now - self._said[1] >= _SAY_AGAIN
+        ):
+            self._said = (found.limit, now)
+            self._queue.say(found)
+        return _SAY_AGAIN
 
 
 async def _withdraw(asked: asyncio.Future[Permit]) -> None:

@@ -33,6 +33,7 @@ from headway.limits.ticket import HANDED, IN_FLIGHT, NEW, OVER, WAITING, Cost
 __all__ = ["Admission"]
 
 _ALL: weakref.WeakSet[Admission] = weakref.WeakSet()
+_FIRST_LOOK = 0.1  # seconds of waiting that are worth no look
 T = TypeVar("T")
 
 
@@ -41,7 +42,7 @@ class Admission:
 
     __slots__ = (
         "__weakref__", "_alarm", "_audit", "_busy", "_clock", "_closed", "_dropped", "_forked", "_gate", "_linger",
-        "_lock", "_member", "_now", "_shut", "_wake", "_watched", "name",
+        "_lock", "_member", "_now", "_shut", "_wake", "_watched", "_watching", "name",
     )  # fmt: skip
 
     def __init__(self, name: str, gate: Gate, linger: int, clock: Clock) -> None:
@@ -56,6 +57,7 @@ class Admission:
         self._alarm: Alarm | None = None  # made when somebody first waits
         self._wake: int | None = None  # the instant of the next poll
         self._watched = False  # by the supervisor
+        self._watching: list[AsyncWaiter] = []  # those who want to look again when something was learned
         self._closed = False
         self._forked = False
         self._shut = False  # one of the two
@@ -108,24 +110,33 @@ class Admission:
             self._abandon(permit)
             raise
 
-    async def _wait_async(self, permit: Permit) -> None:
+    async def _wait_async(self, permit: Permit, watch: Callable[[], float] | None = None) -> None:
         timeout = permit.more.timeout
         loop = asyncio.get_running_loop()
         waiter = AsyncWaiter(loop)
-        alarm = None
+        alarm = look = None
         try:
             self._queue(permit, waiter, loop)
             if timeout is not None and permit.stage == WAITING:
                 alarm = loop.call_later(timeout, waiter.expire)
+            if watch is not None:
+                look = loop.call_later(_FIRST_LOOK, waiter.wake)
+                self._watching.append(waiter)
             while permit.stage == WAITING and not waiter.expired:
                 await waiter.woken()  # no coroutine of its own: ten thousand of them may be cancelled at once
+                if watch is not None and look is not None and permit.stage == WAITING:
+                    look.cancel()
+                    look = loop.call_later(watch(), waiter.wake)
             self._collect(permit, timeout)
         except BaseException:
             self._abandon(permit)
             raise
         finally:
-            if alarm is not None:
-                alarm.cancel()
+            for timer in (alarm, look):
+                if timer is not None:
+                    timer.cancel()
+            if waiter in self._watching:
+                self._watching.remove(waiter)
 
     def _try_among_others(self, permit: Permit) -> bool:
         """Take the permit although others wait, if it needs nothing of what they wait for."""
@@ -200,13 +211,6 @@ class Admission:
         if others and (not waited or others > 1 or permit.cost != 1):
             self._poll()
 
-    def _blocked(self, permit: Permit) -> tuple[str, float | None]:
-        def look(now: int) -> tuple[str, float | None]:
-            at, limit = self._gate.reason(permit, now)
-            return limit, None if at >= EVENT else max(0, at - now) / SECOND
-
-        return self._inside(look)
-
     def _refuse(self) -> None:
         if self._forked:
             raise ForkedLimiter(
@@ -251,6 +255,12 @@ class Admission:
             self._alarm.set()
         if self._gate.active and self._member is not None:
             self._member.nudge()
+
+    def _reconsider(self) -> None:
+        """Something was learned: grant what fits now, and let those who watch look at how long they wait."""
+        self._poll()
+        for waiter in self._watching[:]:
+            waiter.wake()
 
     def _tick(self) -> bool:
         """The supervisor's look; False when nobody waits any more."""

@@ -79,7 +79,7 @@ class Limiter(Admission):
         self._observer = observer
         if state is not None:
             self._member = Member(
-                str(state), self._gate, self._lock, self._clock, self._poll, observer,
+                str(state), self._gate, self._lock, self._clock, self._reconsider, observer,
                 name=name, keys=keys or {}, linger=self._linger, ttl=nanoseconds(ttl),
                 fresh=fresh, unused=lost == "unused",
             )  # fmt: skip
@@ -182,7 +182,7 @@ class Limiter(Admission):
             self._member.nudge()
         self._tell_learned(learned)
         if self._gate.active:
-            self._poll()
+            self._reconsider()
 
     def _tell_learned(self, learned: Learned) -> None:
         if learned.refuted:
@@ -208,7 +208,7 @@ class Limiter(Admission):
 
         pause = self._inside(note)
         self._tell_pause(pause, retry_after)
-        self._poll()
+        self._reconsider()
         return pause.nanoseconds / SECOND
 
     def _tell_pause(self, pause: Pause, retry_after: float | None) -> None:
@@ -248,7 +248,7 @@ class Limiter(Admission):
         quota takes up the reset of its limit here; nothing else of a limit changes.
         """
         self._inside(lambda now: self._rekey(tuple(limits), keys, now))
-        self._poll()
+        self._reconsider()
         if self._member is not None:
             self._member.nudge()
 
@@ -277,11 +277,6 @@ class Limiter(Admission):
     def snapshot(self) -> tuple[LimitStatus, ...]:
         """How every limit stands now."""
         return self._inside(lambda now: tuple(status_of(self._gate, meter, now) for meter in self._gate.all))
-
-    @property
-    def recovering(self) -> float:
-        """Seconds until the places of a dead process, or of a lost state, are free at the latest; 0 for none."""
-        return 0.0 if self._member is None else self._member.recovering()
 
     def close(self) -> None:
         """Give shared places back and refuse further permits; whoever waits gets LimiterClosed. May be called twice."""

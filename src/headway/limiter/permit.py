@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Literal, Self
 
 from headway.limits.headers import Remaining
 from headway.limits.meters.meter import Meter
-from headway.limits.ticket import IN_FLIGHT, NEW, OVER, SETTLING, WAITING, Cost, Ticket
+from headway.limits.ticket import IN_FLIGHT, NEW, OVER, SETTLING, Cost, Ticket
 
 if TYPE_CHECKING:
     from headway.limiter.limiter import Limiter
@@ -54,10 +54,15 @@ class Permit(Ticket):
         """Whether the permit was settled, lost or cancelled."""
         return self.stage >= SETTLING
 
-    @property
-    def blocked(self) -> tuple[str, float | None] | None:
-        """While it waits: the limit that stands in its way, and for how many seconds (None: an event will tell)."""
-        return self._limiter._blocked(self) if self.stage == WAITING else None
+    async def take_async(self, watch: Callable[[], float]) -> Self:
+        """Wait for it in this event loop, as `async with` does, with an eye on how long.
+
+        `watch` is called once that is more than a moment, when something was learned of the limits, and again after as
+        many seconds as it returns; what it raises ends the wait.
+        """
+        if self.stage != IN_FLIGHT and not self._limiter._admit(self):
+            await self._limiter._wait_async(self, watch)
+        return self
 
     def sent(self) -> None:
         """The last byte was written just now, on a connection that was open before (see `arrival_bound`)."""

@@ -25,7 +25,6 @@ from headway.limiter.state.poller import Poller, poller_for
 from headway.limiter.telling import tell, warn
 from headway.limits.gate import Gate
 from headway.limits.learning import memories, recall
-from headway.limits.limits import SECOND
 from headway.limits.meters.meter import Meter
 from headway.limits.meters.quota import QuotaMeter
 from headway.limits.sharing.client import PlacesHolder
@@ -201,12 +200,6 @@ class Member:
     def learned(self) -> None:
         """The gate learned something that others should know; the lock is held."""
         self._to_learn = True
-
-    def recovering(self) -> float:
-        """Seconds until places of dead holders are free at the latest."""
-        with self._lock:
-            places = [holder for _, holder in self._holders.values() if isinstance(holder, PlacesHolder)]
-            return max((holder.recovering / SECOND for holder in places), default=0.0)
 
     def leave(self) -> None:
         """Give everything back; returns when the keeper has it, or after a second without an answer."""
