@@ -34,13 +34,15 @@ def test_the_limit_that_stands_in_the_way_longest_is_named(statuses, found):
 def test_who_waits_hears_at_once_of_what_is_not_worth_waiting_for():
     async def main():
         limiter = Limiter(Concurrency(1, name="slots"))
-        held, told = limiter.acquire(), []
-        queue = PermitQueue(
-            limiter, account="a", priority="bulk", wait_for_quota=0.0, clock=SystemClock(), tell=told.append
-        )
+        held, told, said = limiter.acquire(), [], asyncio.Event()
+
+        def tell(event):
+            told.append(event)
+            said.set()
+
+        queue = PermitQueue(limiter, account="a", priority="bulk", wait_for_quota=0.0, clock=SystemClock(), tell=tell)
         waiting = asyncio.create_task(queue.take(asyncio.get_running_loop().create_future()))
-        while not told:  # it has said what it waits for, and looks again after ten seconds only
-            await asyncio.sleep(0.01)
+        await said.wait()  # what it waits for; it would look again after ten seconds only
         held.rejected("slots", retry_after=2 * 3600)
         return await asyncio.wait_for(waiting, 5), told
 
