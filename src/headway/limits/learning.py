@@ -23,6 +23,7 @@ from headway.limits.gate import Gate
 from headway.limits.headers import Remaining
 from headway.limits.limits import SECOND, Window
 from headway.limits.meters.meter import FOREVER, TOLD, Meter
+from headway.limits.sharing.learned import merge
 from headway.limits.ticket import Ticket
 
 __all__ = ["CEILING", "Learned", "Pause", "Rejections", "learn", "memories", "recall"]
@@ -193,7 +194,10 @@ def recall(gate: Gate, said: Mapping[str, Mapping[str, Any]]) -> list[Meter]:
             meter = gate.add(Window(amount, per / SECOND, name))
             added.append(meter)
         if meter is not None:
-            meter.recall(words)
-            meter.learned_at = max(meter.learned_at, int(words.get("at", 0)))
+            at, mine = int(words.get("at", 0)), meter.memory()
+            # What we learned since they were told is not undone.
+            both = merge({name: {**mine, "at": meter.learned_at}}, {name: words}, at) if mine else {}
+            meter.recall(both.get(name, words))
+            meter.learned_at = max(meter.learned_at, at)
             gate.unsettled(meter)
     return added

@@ -169,8 +169,11 @@ class LotHolder:
         end, used, owed = self._use()
         places = meter.places or 0
         want = 0 if self.leaving else max(queued, int(self._pace(now, end, used) * _LOT_SECONDS), min(10, queued * 10))
-        if want < places:
-            meter.surrender(now, places - want)
+        kept = (
+            0 if self._cold and meter.in_flight else want
+        )  # what a probe did not need may not be used before its reply
+        if kept < places:
+            meter.surrender(now, places - kept)
             places = meter.places or 0
         self._number += 1
         self._asked = now
@@ -222,8 +225,9 @@ class LotHolder:
         self.why = answer.why
         if answer.pause:
             meter.pause(now + answer.pause)
-        if answer.amount != meter.cap:
-            meter.stricten(answer.amount, 0)
+        least = min(answer.amount, self.amount)  # ours may have become less since the ask
+        if least != meter.cap:
+            meter.stricten(least, 0)
         self._cap[1] = meter.cap
         self.stricter = f"{answer.amount} a period" if answer.amount < self._cap[0] else ""
         self._next, self._retry = now + self._ttl // 3, 0
