@@ -172,6 +172,7 @@ def _observe(world: World, process: Process, b: int, c: int) -> None:
         count, said = _words(world, live, name)
         if count <= world.amounts[name]:
             world.learned(process, name)
+            world.heard(name, live.call.sent)
             live.permit.learn([said])
             if world.specs[name].kind == "slots" or name in process.smooth or world.setup.shared:
                 process.hazy.add(name)

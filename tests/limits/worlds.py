@@ -130,7 +130,7 @@ class World:
             self.sent[name].append(live)
             process.due[name] = max(process.due.get(name, 0), mine) + cost * spec.spacing(process.caps[name])
             wrong = self.judges[name].sent(call, process.caps[name], self.everybody[name])
-            if wrong and not self.is_probe(live, name):
+            if wrong and not self.is_probe(live, name) and not self.is_unheard(name):
                 self.complain("over-issue", f"{wrong} (process {process.number}, {self.now / SECOND:.6f} s)")
         for refusal in process.refusals:
             if self.now < refusal.until and refusal.names <= costs.keys():
@@ -149,6 +149,16 @@ class World:
         return all(each.entry.lost or each.call.sent <= self.now - 15 * SECOND for each in since) and not any(
             each.entry.over is not None and not each.entry.lost for each in since
         )
+
+    def is_unheard(self, name: str) -> bool:
+        """Whether a quota's state was lost so near a reset that the period turned before all had told what they owe."""
+        judge = self.judges[name]
+        if not isinstance(judge, QuotaJudge) or self.now < self.lost_at:
+            return False
+        reset = self.wall // judge.every * judge.every - self.epoch
+        if not reset - judge.skew - SECOND <= self.lost_at <= reset + judge.skew + SECOND:
+            return False
+        return any(call.owner not in self.reported and call.sent < self.lost_at for call in judge.calls)
 
     def collect(self, process: Process) -> None:
         """Hand out what was granted."""
@@ -301,6 +311,15 @@ class World:
                 for call in judge.calls:
                     if gone(call.owner):
                         call.until = min(call.until, reset - judge.skew - 1)
+
+    def heard(self, name: str, sent: int) -> None:
+        """The platform has said what it counted of a quota: of calls that nobody knows of its word says all.
+
+        They were over before the call that heard of it was sent, and are in its count, or in that of another period.
+        """
+        judge = self.judges[name]
+        if isinstance(judge, QuotaJudge) and self.lost_at < NEVER:
+            judge.calls = [call for call in judge.calls if call.owner in self.reported or call.until > sent]
 
     def _spread(self) -> None:
         """A lower limit binds everybody once everybody has had three answers since it was learned."""
