@@ -93,17 +93,19 @@ class Lanes:
     def _activate(self, lane: Lane, ticket: Ticket) -> None:
         lane.until = lane.quiet_until = 0
         lane.place(ticket)
+        torn = self._torn
         self._torn = True
         self.active.append(lane)
         self._fresh.append(lane)
         self._count(lane, 1)
-        self._torn = False
+        self._torn = torn  # what an earlier interruption left is for `_mend`
 
     def _deactivate(self, lane: Lane) -> None:
+        torn = self._torn
         self._torn = True
         self.active.remove(lane)
         self._count(lane, -1)
-        self._torn = False
+        self._torn = torn
 
     def _count(self, lane: Lane, by: int) -> None:
         """Windows that lanes of different limits wait for together are paced."""
@@ -203,6 +205,12 @@ class Lanes:
             queue.popleft()
         self._deactivate(lane)
         return None
+
+    def left(self, gate: Grants, lane: Lane, now: int) -> None:
+        """Somebody in this lane waits no more. Where nobody is left, its limits are not to be paced on its account."""
+        first = lane.queue[0]() if lane.queue else None
+        if lane.queue and (first is None or first.stage == OVER) and lane in self.active:
+            self.head(gate, lane, now)
 
     def in_order(self, gate: Grants, now: int) -> tuple[list[Lane], set[int], int]:
         """The lanes in the order in which their heads are asked, all classes that wait, and when to ask the rest."""
