@@ -5,7 +5,9 @@ from __future__ import annotations
 import pytest
 
 from headway.errors import NeverGranted, UsageError
+from headway.limits.gate import Gate
 from headway.limits.limits import Concurrency, Quota, Window
+from headway.limits.ticket import Ticket
 from tests.counting import most_in_any
 from tests.limits.world import SECOND, Desk, Network, World
 
@@ -43,11 +45,12 @@ def test_nothing_is_consumed_from_one_limit_when_another_says_no():
 
 
 def test_a_call_that_one_limit_refuses_leaves_the_pace_of_the_others_as_it_was():
-    gate = Desk([Window(10, 10, "window"), Concurrency(1, name="slots")], pacing="smooth")
-    held = gate.try_take(1, 0, limits={"slots"})
-    assert gate.try_take(1, 0) is None
-    gate.settle(held, 2, 0)
-    assert gate.try_take(3, 0) is not None
+    gate = Gate([Window(10, 10, "window"), Concurrency(1, name="slots")], pacing="smooth")
+    held = Ticket(gate.choose({"slots"}))
+    assert gate.take(held, 1) == 0
+    assert gate.take(Ticket(gate.all), 1) != 0
+    gate.settle(held, 2)
+    assert gate.take(Ticket(gate.all), 3) == 0
 
 
 def test_who_is_of_a_higher_class_gets_the_place_that_is_kept_for_a_lower():

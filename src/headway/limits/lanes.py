@@ -419,8 +419,7 @@ class _Round:
     def _earmark(self, lane: Lane, ticket: Ticket, until: int) -> None:
         """Reserve the head's cost on each of its limits that would not have the place back before it can go."""
         lane.quiet_until, lane.asked_in = until, self._lanes.version
-        if lane.rank > self.lowest:
-            self.lowest = lane.rank
+        self.lowest = max(self.lowest, lane.rank)
         for meter in lane.meters:
             if meter.lanes > 1:
                 lane.quiet_until = min(lane.quiet_until, until - meter.turnaround if until < EVENT else 0)
