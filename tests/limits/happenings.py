@@ -209,6 +209,8 @@ def _refused(world: World, process: Process, b: int, c: int) -> None:
     touched = [name] if name else names if len(names) == 1 else list(world.specs)
     for each in touched:
         process.paused[each] = max(process.paused.get(each, 0), mine + round(seconds * SECOND) + 2)
+        if each not in names:
+            continue  # the account is paused, but a call that did not count against a limit disproves nothing of it
         process.smooth.add(each)
         process.books.withdrawn[each] = mine
         if world.specs[each].kind in {"quota", "slots"} and name:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import pytest
 
 from headway.errors import NeverGranted, UsageError
+from headway.limits.gate import Gate
 from headway.limits.limits import Concurrency, Quota, Window
+from headway.limits.ticket import Ticket
 from tests.counting import most_in_any
 from tests.limits.world import SECOND, Desk, Network, World
 
@@ -40,6 +42,26 @@ def test_nothing_is_consumed_from_one_limit_when_another_says_no():
     for _ in range(5):
         assert gate.try_take(2, 0) is None
     assert gate.meters["window"].held(2) == 1
+
+
+def test_a_call_that_one_limit_refuses_leaves_the_pace_of_the_others_as_it_was():
+    gate = Gate([Window(10, 10, "window"), Concurrency(1, name="slots")], pacing="smooth")
+    held = Ticket(gate.choose({"slots"}))
+    assert gate.take(held, 1) == 0
+    assert gate.take(Ticket(gate.all), 1) != 0
+    gate.settle(held, 2)
+    assert gate.take(Ticket(gate.all), 3) == 0
+
+
+def test_who_is_of_a_higher_class_gets_the_place_that_is_kept_for_a_lower():
+    gate = Desk([Concurrency(2, name="general"), Concurrency(1, name="search")])
+    assert gate.try_take(1, 0, limits={"search"})
+    assert gate.try_take(1, 0, limits={"general"})
+    gate.request(limits={"general", "search"})
+    gate.request(limits={"general"})
+    assert gate.poll(2, 0).granted == ()
+    urgent = gate.request(limits={"general"}, priority="interactive")
+    assert gate.poll(3, 0).granted == (urgent,)
 
 
 def test_one_grant_in_ten_goes_to_a_lower_class():

@@ -82,6 +82,30 @@ KEPT = [
         3160,
         "29,36,37,39,41,101,104,114,117,121,125,130,136,140,143,152,154,156,158,160,161,167,185,186,188,195,196,205",
     ),  # as that, of three
+    # A reply that took longer than two windows counts calls that are forgotten, and they are not other clients'.
+    (513, "54,63,84,85,86,87,91"),
+    (519, "16,17,18,19,20,24,25"),
+    (2068, "3,5,7,8,9,10,11"),
+    (2178, "8,11,13,14,15,17,18,19,20,21,60,66,67,69"),
+    (1463, "91,92,95,98,100,101,103"),
+    # A place in flight that will free itself once its call is written: who waits learns of it.
+    (544, "6,8,9,10,11,12,19,36,37,40,42"),
+    (779, "4,5,8,11,12"),
+    # One limit refused, and the pace of those that had room counted the call nevertheless.
+    (597, "15,18,19"),
+    (1278, "1,2,3,4,9,10"),
+    (1614, "199,200,215,216,217,219,222,224"),
+    (2739, "31,32,43,45,46,47,48,49"),
+    (3446, "2,8,9"),
+    # Who asked now or never left a crowd behind: the limit stayed paced.
+    (1615, "17,19,31,34,39,40,41,45,47,48,49,50,51,56,57,66,67,70"),
+    # A limit that was full at the last poll has room again, and who came since was not asked.
+    (4468, "53,56,64,97,98,104,105,106,107,108"),
+    (6674, "115,121,134,153,154,171,185,188,196,198,202"),
+    (7233, "110,111,114,149,150,157,168,173"),
+    (7355, "20,34,48,49,55,64,65,67,68,73,74"),
+    # A refusal of a call says nothing of limits that it did not count against.
+    (11912, "40,41,42,43,51,204,205,207,208,210,211,212"),
 ]
 """Seeds and steps that once broke a rule."""
 

@@ -158,7 +158,10 @@ class Admission:
         if not self._inside(enqueue):
             return False
         self._poll()
-        return self._inside(collect)
+        if self._inside(collect):
+            return True
+        self._poll()  # what it had reserved is for those who wait, and they are not more than before
+        return False
 
     def _queue(self, permit: Permit, waiter: Waiter, loop: asyncio.AbstractEventLoop | None) -> None:
         timeout = permit.more.timeout
@@ -202,10 +205,10 @@ class Admission:
             try:
                 now = self._ready()
                 waited = permit.stage == WAITING
-                self._gate.abandon(permit, now)
-                permit.stage = OVER
                 # Somebody may go who could not before: not those who ask for the same behind it.
                 others = len(self._gate.active)
+                self._gate.abandon(permit, now)
+                permit.stage = OVER
             finally:
                 self._busy = False
         if others and (not waited or others > 1 or permit.cost != 1):
@@ -354,7 +357,8 @@ class Admission:
             self._poll()
 
     def _stamp(self, permit: Permit) -> None:
-        self._inside(lambda now: self._gate.stamp(permit, now))
+        if self._inside(lambda now: self._gate.stamp(permit, now)):
+            self._poll()
 
     def _after_fork(self) -> None:
         self._lock = threading.RLock()

@@ -216,6 +216,9 @@ class Gate:
         if done:
             ticket.done = done
             ticket.stage = TORN
+            for meter in ticket.meters[:done]:
+                if meter.paced:
+                    meter.unpace(now, ticket.cost_of(meter))
             self.mend(ticket, now)
         return at
 
@@ -313,8 +316,11 @@ class Gate:
             self.mend(ticket, now)
         if ticket.stage == WAITING:
             ticket.stage = OVER
-            self.touched |= ticket.more.lane.mask  # those behind it may go: its earmarks are gone
-            ticket.more.lane.quiet_until = 0
+            lane = ticket.more.lane
+            self.touched |= lane.mask  # those behind it may go: its earmarks are gone
+            lane.quiet_until = 0
+            if self._lanes is not None:
+                self._lanes.left(self, lane, now)
         else:
             self.cancel(ticket)
 
@@ -327,12 +333,19 @@ class Gate:
         if ticket is not None:
             ticket.more.refused = True
 
-    def stamp(self, ticket: Ticket, now: int) -> None:
-        """The last byte was written at `now` on an open connection: only now may an `arrival_bound` count."""
+    def stamp(self, ticket: Ticket, now: int) -> bool:
+        """The last byte was written at `now` on an open connection: only now may an `arrival_bound` count.
+
+        True if somebody who waits can go earlier than they were told: to be polled then.
+        """
+        touched = 0
         if ticket.stage == IN_FLIGHT and not ticket.sent_at:
             ticket.more.sent_at = now
             for meter in ticket.meters:
-                meter.stamp(now, ticket.cost_of(meter), ticket)
+                if meter.stamp(now, ticket.cost_of(meter), ticket):
+                    touched |= meter.bit
+            self.touched |= touched
+        return touched != 0 and bool(self.active)
 
     def settle(self, ticket: Ticket, now: int) -> bool:
         """The reply came at `now`. False if the ticket was over."""

@@ -50,10 +50,14 @@ class History:
         self._early = 0
 
     def forget(self, now: int) -> None:
-        """What is older than two windows plays no part; to be called now and then."""
+        """What is older than two windows plays no part; to be called now and then.
+
+        A reply that took longer than a window may count some of it: `bounds` says nothing about such a one, which could
+        not tell others' calls from the many of ours that came and went meanwhile.
+        """
         settled, horizon = self._settled, now - 2 * self._per
         while settled and settled[0][1] < horizon:
-            settled.popleft()
+            self._since = settled.popleft()[1]
 
     def bounds(self, sent: int, cost: int, now: int, in_flight: int) -> Bounds | None:
         """What the count of the reply that came at `now` may hold of ours; None while unknown calls may be in it."""

@@ -37,7 +37,7 @@ class Lanes:
     """The lanes of one gate. They refer to tickets weakly: who vanishes while waiting waits no more."""
 
     __slots__ = (
-        "_asleep", "_due", "_free_at", "_fresh", "_full", "_lanes", "_relaxed", "_sets", "_since_lower", "_torn",
+        "_asleep", "_due", "_free_at", "_fresh", "_lanes", "_lowest", "_relaxed", "_sets", "_since_lower", "_torn",
         "active", "crowded", "grants", "handed", "version",
     )  # fmt: skip
 
@@ -50,9 +50,9 @@ class Lanes:
         self._relaxed = 0  # limits that are not waited for together any more
         self._torn = False  # somebody was interrupted while a lane came or went
         self._fresh: list[Lane] = []  # those that came since the last poll …
-        self._due = 0  # … which said when the next is due, and what was full
-        self._full = 0
+        self._due = 0  # … which said when the next is due, what was full, until when, and for which class
         self._free_at: dict[Meter, int] = {}
+        self._lowest = 0
         self.crowded = 0  # limits that lanes of different limits wait for together
         self.version = 0  # changes with the limits that are waited for together
         self._since_lower = 0
@@ -93,17 +93,19 @@ class Lanes:
     def _activate(self, lane: Lane, ticket: Ticket) -> None:
         lane.until = lane.quiet_until = 0
         lane.place(ticket)
+        torn = self._torn
         self._torn = True
         self.active.append(lane)
         self._fresh.append(lane)
         self._count(lane, 1)
-        self._torn = False
+        self._torn = torn  # what an earlier interruption left is for `_mend`
 
     def _deactivate(self, lane: Lane) -> None:
+        torn = self._torn
         self._torn = True
         self.active.remove(lane)
         self._count(lane, -1)
-        self._torn = False
+        self._torn = torn
 
     def _count(self, lane: Lane, by: int) -> None:
         """Windows that lanes of different limits wait for together are paced."""
@@ -166,7 +168,7 @@ class Lanes:
         while again and self.active:
             turn = _Round(self, gate, now, granted)
             again, wake = turn.run()
-            self._full, self._free_at = turn.full, turn.free_at
+            self._free_at, self._lowest = turn.free_at, turn.lowest
             if self._relaxed:  # these need not be paced any more
                 gate.touched |= self._relaxed
                 self._relaxed, again = 0, True
@@ -177,10 +179,19 @@ class Lanes:
 
     def _nothing_new(self, gate: Grants, now: int) -> bool:
         """Whether nobody can go who could not at the last poll: those who came since need what was full then."""
-        return not gate.touched and now < self._due and all(self._hopeless(lane) for lane in self._fresh)
+        if gate.touched or now >= self._due:
+            return False
+        if not self._fresh:
+            return True
+        full = 0
+        for meter, at in self._free_at.items():
+            if at > now:
+                full |= meter.bit
+        return all(self._hopeless(lane, full) for lane in self._fresh)
 
-    def _hopeless(self, lane: Lane) -> bool:
-        full = self._full
+    def _hopeless(self, lane: Lane, full: int) -> bool:
+        if lane.rank < self._lowest:
+            return False  # it is before some of those for whom the places are kept
         return bool(lane.mask & full) and all(meter.bit & full or meter.lanes < 2 for meter in lane.meters)
 
     def head(self, gate: Grants, lane: Lane, now: int) -> Ticket | None:
@@ -203,6 +214,12 @@ class Lanes:
             queue.popleft()
         self._deactivate(lane)
         return None
+
+    def left(self, gate: Grants, lane: Lane, now: int) -> None:
+        """Somebody in this lane waits no more. Where nobody is left, its limits are not to be paced on its account."""
+        first = lane.queue[0]() if lane.queue else None
+        if lane.queue and (first is None or first.stage == OVER) and lane in self.active:
+            self.head(gate, lane, now)
 
     def in_order(self, gate: Grants, now: int) -> tuple[list[Lane], set[int], int]:
         """The lanes in the order in which their heads are asked, all classes that wait, and when to ask the rest."""
@@ -296,7 +313,7 @@ class Lanes:
 class _Round:
     """One pass over the lanes that wait, oldest head first."""
 
-    __slots__ = ("_ahead", "_gate", "_granted", "_lanes", "_now", "_wake", "free_at", "full")
+    __slots__ = ("_ahead", "_gate", "_granted", "_lanes", "_now", "_wake", "free_at", "full", "lowest")
 
     def __init__(self, lanes: Lanes, gate: Grants, now: int, granted: list[Ticket]) -> None:
         self._lanes = lanes
@@ -306,6 +323,7 @@ class _Round:
         self._ahead: dict[Meter, int] = {}  # what older heads have reserved
         self.full = 0  # limits of which nothing is left for those behind …
         self.free_at: dict[Meter, int] = {}  # … and when there may be again
+        self.lowest = 0  # the lowest class that reserved anything
         self._wake = EVENT
 
     def run(self) -> tuple[bool, int]:
@@ -401,6 +419,7 @@ class _Round:
     def _earmark(self, lane: Lane, ticket: Ticket, until: int) -> None:
         """Reserve the head's cost on each of its limits that would not have the place back before it can go."""
         lane.quiet_until, lane.asked_in = until, self._lanes.version
+        self.lowest = max(self.lowest, lane.rank)
         for meter in lane.meters:
             if meter.lanes > 1:
                 lane.quiet_until = min(lane.quiet_until, until - meter.turnaround if until < EVENT else 0)

@@ -150,6 +150,13 @@ class Meter(ABC):
         self.due = begin + cost * self.spacing
         self.tidy()
 
+    def unpace(self, now: int, cost: int) -> None:
+        """Undo the `pace` of just now: another limit refused the call."""
+        begin = self.due - cost * self.spacing
+        # Either the limit had been idle, which is as good as idle for one spacing, or the call would have been due.
+        self.due = begin if begin < now else now - self.spacing
+        self.tidy()
+
     def tidy(self) -> None:
         """Recompute what the plain case is told by, after a change."""
         self.paced = self.spacing > 0 and (self.crowded or not self.bursts)
@@ -175,8 +182,10 @@ class Meter(ABC):
     def correct(self, now: int, cost: int, actual: int, call: Call) -> None:
         """A call in flight, for which `cost` was taken, costs `actual`."""
 
-    def stamp(self, now: int, cost: int, call: Call) -> None:
-        """The last byte was written at `now`, on a connection that was open."""
+    def stamp(self, now: int, cost: int, call: Call) -> bool:
+        """The last byte was written at `now`, on an open connection; True if the place now frees itself."""
+        del now, cost, call
+        return False
 
     def refused(self, now: int, call: Call | None, *, named: bool) -> None:
         """The platform refused a call for its rate: because of this limit if `named`."""

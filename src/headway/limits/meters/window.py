@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from headway.limits.headers import Remaining
 from headway.limits.history import History
 from headway.limits.limits import SECOND, Window, guard_ns, nanoseconds
-from headway.limits.meters.meter import FOREVER, Call
+from headway.limits.meters.meter import EVENT, FOREVER, Call
 from headway.limits.meters.places import PlacesMeter
 
 __all__ = ["WindowMeter"]
@@ -85,14 +85,26 @@ class WindowMeter(PlacesMeter):
 
     # -- arrival_bound
 
-    def stamp(self, now: int, cost: int, call: Call) -> None:
+    def stamp(self, now: int, cost: int, call: Call) -> bool:
         if self.arrival_bound is None:
-            return
+            return False
         if self._bound is None:
             self._bound = []
         at = now + self.arrival_bound + self.per + self.guard
         insort(self._bound, (at, cost))
         self.shuts = min(self.shuts, at)
+        return True
+
+    def freed(self, missing: int) -> int:
+        if not self._bound:
+            return super().freed(missing)
+        ring = self.ring[self.head : self.head + missing]
+        places: list[tuple[int, int]] = [*((at, 1) for at in ring), *(self._heap or ()), *self._bound]
+        for at, count in sorted(places):
+            missing -= count
+            if missing <= 0:
+                return at
+        return EVENT
 
     def _unbind(self, cost: int, sent: int) -> bool:
         """Take a stamped call out of those whose places free themselves; False if its place is free already."""
