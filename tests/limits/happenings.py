@@ -292,6 +292,8 @@ def _close(world: World, process: Process, _: int, __: int) -> None:
     process.driver.leave()
     if world.now >= world.out_until and process.exchange is None:
         world.keeper.exchange(process.driver.ask()[1], world.now, world.wall, world.dead)
+        world.newest = world.last = None  # of those who stay nobody knows that the state is newer now
+        world.tell()
     for live in list(process.live):
         world.over(process, live, world.lost_until(), lost=True)
     _gone(world, process)
@@ -301,6 +303,8 @@ def _close(world: World, process: Process, _: int, __: int) -> None:
 def _gone(world: World, process: Process) -> None:
     world.processes.remove(process)
     world.last = None if world.last is process else world.last
+    world.longest_lost = max(world.longest_lost, process.books.longest_lost())
+    world.forget(state=False)
     if not world.processes:
         world.start()
 
@@ -324,6 +328,7 @@ def _outage(world: World, _: Process, b: int, __: int) -> None:
 def _lose_state(world: World, _: Process, __: int, ___: int) -> None:
     world.keeper.lose(world.now)
     world.known, world.backup, world.restoring = (), None, False
+    world.forget(state=True)
 
 
 def _back_up(world: World, _: Process, __: int, ___: int) -> None:

@@ -8,6 +8,7 @@ Rules:
 * Places given back leave the meter at once; until an answer came they are offered again, under the number of the ask
   that first said so.
 * A holder that needs nothing returns everything and then asks no more.
+* What a state that was lost knew of a pause its survivors tell the next one, whoever was refused.
 * Beside its heartbeat a holder asks only for what the keeper has not been asked for yet, and only while it has got all
   that it asked for: who was told that there is no more waits, longer each time that nothing came of asking.
 """
@@ -38,6 +39,7 @@ class PlacesHolder:
         "_cooling",
         "_empty",
         "_epoch",
+        "_figures",
         "_fresh",
         "_hungry",
         "_learned",
@@ -64,6 +66,7 @@ class PlacesHolder:
         "leaving",
         "linger",
         "meter",
+        "news",
         "opens_at",
         "recovering",
         "single",
@@ -82,6 +85,8 @@ class PlacesHolder:
         self.opens_at = 0
         self.why = ""
         self.stricter = ""
+        self.news = False  # somebody's figures changed: what others learned may have, too
+        self._figures = ("", 0)
         self._ttl = ttl
         self._fresh = fresh
         self._cap = meter.cap  # as it was before others who share it were stricter, or as learned since
@@ -247,8 +252,11 @@ class PlacesHolder:
         meter.lend(places, asked + self._ttl * 999 // 1000)
         if answer.pause:
             meter.pause(now + answer.pause)
+        meter.whole = answer.amount
         if self._epoch != answer.epoch:
             self._probe = self._probe_settled = False
+            if self._epoch and meter.paused_until > now:
+                self.pause(meter.paused_until)
         self._probe |= answer.probe and answer.places > 0
         self.cold = answer.probe
         if not answer.probe:
@@ -256,7 +264,14 @@ class PlacesHolder:
             self._probe = self._probe_settled = False
         self._epoch, self._seq, self._fresh = answer.epoch, answer.seq, False
         self._aside = [each for each in self._aside if each[0] > answer.number]
+        if answer.debt and places > answer.target:
+            self._put_aside(now, places - answer.target)
+            places = min(meter.places or 0, answer.target)
+            meter.lend(places, meter.lease_until)
         self._target, self.single, self._hungry = answer.target, answer.single, answer.hungry
+        figures = (answer.epoch, answer.figures)
+        self.news |= figures != self._figures
+        self._figures = figures
         self.recovering = answer.recovering
         self.why, self._ripe_at = answer.why, now + answer.ripe
         self.opens_at = now + answer.opens if answer.opens else 0

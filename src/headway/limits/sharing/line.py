@@ -62,8 +62,8 @@ def due_to(pool: Pool, beside: Beside, ask: Ask, wants: dict[str, int], *, singl
             shares = max_min(pool.amount - cost, rest, turn) | {first: cost}
             kept = max(0, cost - pool.holders[first][0]) if first != ask.holder else 0
     target = shares[ask.holder]
-    if pool.free < 0:  # somebody holds more than it was lent: what is idle elsewhere makes up for it
-        target = min(target, max(ask.busy, mine + pool.free))
+    if pool.free < 0:  # more is lent than there is: whatever is free first makes up for it, and is not used again
+        target = min(target, max(0, mine + pool.free))
     return max(0, min(target - mine, pool.free - kept)), target
 
 

@@ -78,7 +78,9 @@ class Answer:
     holder are free at the latest, 0 if there are none. `ripe`: until the next cooling place is free. `single`: places
     are scarce, each is to be returned as soon as it was used. `hungry`: others have less than they want. `amount`,
     `per`: what holds for all. `why`: nothing is lent because the state is "new" or "lost", or cools for the "dead".
-    `opens`: until more places are to be had at the earliest, if that is certain, else 0.
+    `opens`: until more places are to be had at the earliest, if that is certain, else 0. `debt`: more is lent than there
+    is: places above the target are not to be used any more. `figures`: differs when any holder has other figures than
+    before, for what it learned or because it is new.
     """
 
     number: int
@@ -96,6 +98,8 @@ class Answer:
     per: int
     why: str
     opens: int
+    debt: bool = False
+    figures: int = 0
 
 
 @dataclass(slots=True)
@@ -138,8 +142,8 @@ class Beside:
 
     `holders`: number of the last ask, places lent in its answer, lease_until, amount, per, linger. `orphans`: until
     when the places of a holder that lapsed cool, and how many. `line`: since when each holder's oldest call waits, its
-    cost and number (0: an older Headway's, which says nothing of it). `more`: what a newer Headway wrote, kept
-    as it is.
+    cost and number (0: an older Headway's, which says nothing of it). `figures`: how often a holder came with other
+    figures than before. `more`: what a newer Headway wrote, kept as it is.
     """
 
     epoch: str = ""
@@ -147,6 +151,7 @@ class Beside:
     orphans: dict[str, list[int]] = field(default_factory=dict)
     probed: bool = False
     line: dict[str, list[int]] = field(default_factory=dict)
+    figures: int = 0
     more: dict[str, Any] = field(default_factory=dict)
 
     @classmethod
@@ -154,7 +159,8 @@ class Beside:
         """From a JSON object."""
         return cls(
             str(body.get("epoch", "")), body.get("holders", {}), body.get("orphans", {}), bool(body.get("probed")),
-            body.get("line", {}), {name: value for name, value in body.items() if name not in cls.__slots__},
+            body.get("line", {}), int(body.get("figures", 0)),
+            {name: value for name, value in body.items() if name not in cls.__slots__},
         )  # fmt: skip
 
     def body(self) -> dict[str, Any]:
@@ -227,6 +233,7 @@ def _suffice(pool: Pool, keeping: Keeping, ask: Ask) -> None:
 def _strictest(pool: Pool, beside: Beside, keeping: Keeping, ask: Ask) -> Keeping:
     """The figures that hold for all who share the limit now; takes note of this holder's."""
     entry = beside.holders.setdefault(ask.holder, [0, 0, 0, 0, 0, 0])
+    beside.figures += entry[3:5] != [keeping.amount, keeping.per]
     entry[3:6] = [keeping.amount, keeping.per, keeping.linger]
     amount, per = keeping.amount, keeping.per
     for name, other in beside.holders.items():
@@ -239,6 +246,9 @@ def _resize(pool: Pool, keeping: Keeping) -> None:
     """The amount changed (another share or tier): free places make up for it now, cooling and lent ones later."""
     if not pool.open_at:
         pool.free += keeping.amount - pool.amount
+    elif pool.claimed > keeping.amount:  # nothing is left to be opened, and too much was claimed
+        pool.free -= pool.claimed - keeping.amount
+        pool.claimed = keeping.amount
     pool.amount = keeping.amount
 
 
@@ -249,9 +259,15 @@ def _open(pool: Pool, keeping: Keeping, ask: Ask, now: int) -> None:
     if now >= pool.open_at or (ask.fresh and not pool.grace_until):
         pool.free += unopened
     elif ask.opened is not None and pool.grace_until <= now:
-        others = max(0, min(ask.opened - pool.claimed, unopened))
+        # A probe is in the word that answers it. Which of the calls that were claimed are in it nobody can tell.
+        others = max(0, ask.opened - (0 if pool.grace_until else pool.claimed))
+        pool.chill(now + keeping.per, min(others, unopened))
+        if others >= unopened > 0 and not pool.grace_until:
+            pool.open_at = max(pool.open_at, now + keeping.per)
+        if others >= unopened:  # should the amount grow, then others may have what it grows by
+            pool.claimed += unopened
+            return
         pool.free += unopened - others
-        pool.chill(now + keeping.per, others)
     else:
         return
     pool.open_at = 0
@@ -301,12 +317,12 @@ def _admit(pool: Pool, beside: Beside, ask: Ask, now: int) -> None:
     if ask.epoch and ask.epoch != pool.epoch and pool.open_at and now <= pool.grace_until:
         # The state was lost under a lease that may still run: its idle places may be used this very moment.
         fact += max(0, min(brought - fact, pool.amount - pool.claimed - fact))
-    pool.free += _orphaned(pool, beside, ask.holder, now)
-    if pool.open_at:
-        part = max(0, min(fact, pool.amount - pool.claimed))
+    back = _orphaned(pool, beside, ask.holder, now)
+    if pool.open_at:  # what comes back from its orphans was claimed before
+        part = max(0, min(fact - back, pool.amount - pool.claimed))
         pool.claimed += part
         pool.free += part
-    pool.free -= fact
+    pool.free += back - fact
     pool.holders[ask.holder] = [fact, now, 0]
 
 
@@ -389,5 +405,6 @@ def _answer(pool: Pool, beside: Beside, keeping: Keeping, ask: Ask, now: int, ta
         recovering=max(0, pool.orphans_until - now), ripe=max(0, ripe), single=single,
         hungry=any(want > held for held, _, want in others),
         amount=keeping.amount, per=keeping.per, why=why,
-        opens=max(0, pool.open_at - now if pool.open_at else ripe) if certain else 0,
+        opens=max(0, pool.open_at - now if pool.open_at else ripe) if certain else 0, debt=pool.free < 0,
+        figures=beside.figures,
     )  # fmt: skip
