@@ -311,7 +311,9 @@ class World:
                     lesson.knowers[each] = each.rounds
             lesson.bound |= len(lesson.knowers) == len(self.processes)
         for name, spec in self.specs.items() if self.setup.shared else ():
-            self.everybody[name] = min([spec.cap, *(each.cap for each in self.told if each.name == name and each.bound)])
+            self.everybody[name] = min(
+                [spec.cap, *(each.cap for each in self.told if each.name == name and each.bound)]
+            )
 
     def learned(self, process: Process, name: str) -> None:
         """A process has just been told the limit's true amount."""

@@ -28,8 +28,8 @@ class WindowMeter(PlacesMeter):
     """At most `amount` calls in any `per`."""
 
     __slots__ = (
-        "_bound", "_expired", "_foreign_until", "_late", "_relax_guard", "arrival_bound", "guard", "history", "lag", "per",
-        "span",
+        "_bound", "_expired", "_foreign_until", "_late", "_relax_guard", "arrival_bound", "guard", "history", "lag",
+        "per", "span",
     )  # fmt: skip
     kind = "window"
 

@@ -201,7 +201,7 @@ class PlacesHolder:
             tuple((number, max(0, at - now), count) for number, at, count in self._aside), want,
             opened=self._opened if self.cold else None, probed=self._probe_settled and self.cold,
             pause_for=max(0, self._pause_until - now), leave=self.leaving, fresh=self._fresh,
-            call=Head() if self.leaving else queue.head,
+            call=Head() if self.leaving else queue.head, whole=meter.whole,
         )  # fmt: skip
 
     def _want(self, held: int, queue: Queue) -> int:

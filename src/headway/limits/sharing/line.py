@@ -83,4 +83,5 @@ def _whole_calls(pool: Pool, beside: Beside, ask: Ask, order: list[str]) -> tupl
     if lack and pool.free - ahead >= lack:
         pool.line.remove(ask.holder)
         return lack, mine + lack
-    return 0, max(min(ask.busy, mine), mine - max(0, ahead - pool.free))
+    floor = 0 if pool.free < 0 else min(ask.busy, mine)
+    return 0, max(floor, mine - max(0, ahead - pool.free))

@@ -51,7 +51,7 @@ class Ask:
     answer to. `opened`: calls that the platform said are in its window, everybody's, after a probe; `probed`: a probe
     came back without such a word. `pause_for`: ns that the platform asked to be left alone. `leave`: the holder goes.
     `fresh`: the caller vouches that nothing was used before. `call`: what its next call costs at most, for how many
-    ns its oldest has waited, and a number that tells that from the next.
+    ns its oldest has waited, and a number that tells that from the next. `whole`: the amount as last heard.
     """
 
     holder: str
@@ -68,6 +68,7 @@ class Ask:
     leave: bool = False
     fresh: bool = False
     call: tuple[int, int, int] = (0, 0, 0)
+    whole: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,9 +79,9 @@ class Answer:
     holder are free at the latest, 0 if there are none. `ripe`: until the next cooling place is free. `single`: places
     are scarce, each is to be returned as soon as it was used. `hungry`: others have less than they want. `amount`,
     `per`: what holds for all. `why`: nothing is lent because the state is "new" or "lost", or cools for the "dead".
-    `opens`: until more places are to be had at the earliest, if that is certain, else 0. `debt`: more is lent than there
-    is: places above the target are not to be used any more. `figures`: differs when any holder has other figures than
-    before, for what it learned or because it is new.
+    `opens`: until more places are to be had at the earliest, if that is certain, else 0. `debt`: more is lent than
+    there is, so places above the target are not to be used any more. `figures`: differs when any holder has other
+    figures than before, for what it learned or because it is new.
     """
 
     number: int
@@ -184,7 +185,8 @@ def exchange_places(
     `pool` None: there is no state, and `lost` says that there was. `dead`: whether a holder is known to have died.
     """
     if pool is None or (ask.epoch == pool.epoch and pool.seq < ask.seq):
-        pool = _begin(keeping, time, new_epoch, lost=lost or pool is not None or bool(ask.epoch), fresh=ask.fresh)
+        lost = lost or pool is not None or bool(ask.epoch)
+        pool = _begin(keeping, time, new_epoch, lost=lost, fresh=ask.fresh, whole=ask.whole)
     if beside.epoch != pool.epoch:
         beside.epoch, beside.holders, beside.orphans, beside.probed, beside.line = pool.epoch, {}, {}, False, {}
     now = pool.now = max(time, pool.now)
@@ -204,7 +206,7 @@ def exchange_places(
     return pool, _answer(pool, beside, keeping, ask, now, target, single=single)
 
 
-def _begin(keeping: Keeping, time: int, epoch: str, *, lost: bool, fresh: bool) -> Pool:
+def _begin(keeping: Keeping, time: int, epoch: str, *, lost: bool, fresh: bool, whole: int) -> Pool:
     pool = Pool(epoch=epoch, now=time, amount=keeping.amount)
     # Nobody waits a day to learn that nothing was used: a long span begins empty where there never was a state.
     if not lost and (fresh or not keeping.per or keeping.per >= _TOO_LONG):
@@ -214,6 +216,7 @@ def _begin(keeping: Keeping, time: int, epoch: str, *, lost: bool, fresh: bool) 
         pool.free = pool.claimed = 1
         pool.open_at = time + max(keeping.per, 1)
     else:
+        pool.amount = max(keeping.amount, whole)
         pool.grace_until = time + keeping.ttl
         # What a quota of a day held before it was lost the platform tells with the next reply: the living claim theirs
         # within ttl, and then calls go on, rather than a day later.
@@ -246,6 +249,9 @@ def _resize(pool: Pool, keeping: Keeping) -> None:
     """The amount changed (another share or tier): free places make up for it now, cooling and lent ones later."""
     if not pool.open_at:
         pool.free += keeping.amount - pool.amount
+    elif pool.grace_until:  # what nobody claimed may be in use all the same: those who did claim make up for it
+        pool.free += keeping.amount - pool.amount
+        pool.claimed += keeping.amount - pool.amount
     elif pool.claimed > keeping.amount:  # nothing is left to be opened, and too much was claimed
         pool.free -= pool.claimed - keeping.amount
         pool.claimed = keeping.amount
@@ -394,7 +400,9 @@ def _answer(pool: Pool, beside: Beside, keeping: Keeping, ask: Ask, now: int, ta
     why, certain = "", False
     if pool.open_at:
         why = "lost" if pool.grace_until else "new"
-        certain = not pool.claimed if pool.grace_until else beside.probed
+        certain = beside.probed
+        if pool.grace_until:
+            certain = pool.free <= 0 and not pool.cool and not any(held for held, _, _ in pool.holders.values())
     elif pool.orphans_until > now:
         why = "dead"
     if not pool.open_at:
