@@ -104,6 +104,7 @@ class Member:
         self.planned: int | None = None
         for meter in gate.meters.values():
             self.add(meter, keys.get(meter.name))
+        self._believe(clock.monotonic_ns())
         self._poller.join(self)
 
     def add(self, meter: Meter, key: str | None) -> None:
@@ -258,6 +259,7 @@ class Member:
         """What to ask now, for all limits, and the instant from which leases count."""
         with self._lock:
             now = self._look()
+            self._believe(now)
             queued = self._queued(now)
             asks: list[Request] = []
             if not self._taught and not self._left:
@@ -361,6 +363,10 @@ class Member:
         fresh = [kind for kind in found if (name, kind) not in self._said]
         self._said |= {(name, kind) for kind in fresh}
         return [found[kind] for kind in fresh]
+
+    def _believe(self, now: int) -> None:
+        """Look at the wall clock while it is right: what is learned is dated by it, and a jump is to be known as one."""
+        self._gate.clock.believed(now, self._clock.wall_ns())
 
     def _look(self) -> int:
         """Now, the calendars looked at; the lock is held."""

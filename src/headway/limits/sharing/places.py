@@ -249,9 +249,10 @@ def _resize(pool: Pool, keeping: Keeping) -> None:
     """The amount changed (another share or tier): free places make up for it now, cooling and lent ones later."""
     if not pool.open_at:
         pool.free += keeping.amount - pool.amount
-    elif pool.grace_until:  # what nobody claimed may be in use all the same: those who did claim make up for it
-        pool.free += keeping.amount - pool.amount
-        pool.claimed += keeping.amount - pool.amount
+    elif pool.grace_until:  # what nobody claimed may be in use all the same: those who did claim make up for less
+        less = max(0, pool.amount - keeping.amount)
+        pool.free -= less
+        pool.claimed -= less
     elif pool.claimed > keeping.amount:  # nothing is left to be opened, and too much was claimed
         pool.free -= pool.claimed - keeping.amount
         pool.claimed = keeping.amount
