@@ -76,6 +76,10 @@ def _longest_lost(world: World) -> int:
 
 
 def _rest(world: World) -> None:
-    world.advance(world.now + _longest_lost(world) + 2 * (world.linger + world.ttl + world.longest) + 4 * SECOND)
+    # A process that holds one place of a bucket waits this long for a call to leak out of it.
+    leak = max(
+        (round(SECOND * spec.amount / spec.rate) for spec in world.setup.specs if spec.kind == "bucket"), default=0
+    )
+    world.advance(world.now + _longest_lost(world) + leak + 2 * (world.linger + world.ttl + world.longest) + 4 * SECOND)
     for process in world.processes:
         process.driver.poll()

@@ -8,7 +8,8 @@ Rules:
 * Places given back leave the meter at once; until an answer came they are offered again, under the number of the ask
   that first said so.
 * A holder that needs nothing returns everything and then asks no more.
-* What a state that was lost knew of a pause its survivors tell the next one, whoever was refused.
+* What a state that was lost knew of a pause its survivors tell the next one, whoever was refused; and what each gave
+  back to it that cools still.
 * Beside its heartbeat a holder asks only for what the keeper has not been asked for yet, and only while it has got all
   that it asked for: who was told that there is no more waits, longer each time that nothing came of asking.
 """
@@ -41,6 +42,7 @@ class PlacesHolder:
         "_epoch",
         "_figures",
         "_fresh",
+        "_handed",
         "_hungry",
         "_learned",
         "_next",
@@ -100,6 +102,7 @@ class PlacesHolder:
         self._peak = 0  # the most that was held and queued since the last ask, as far as anybody looked
         self._empty = 0  # asks in a row that brought nothing
         self._aside: list[tuple[int, int, int]] = []
+        self._handed: list[tuple[int, int]] = []  # places that cool in the state: until, how many
         self._target: int | None = None
         self._blocked = self._hungry = False
         self._pause_until = self._paused_said = 0
@@ -262,8 +265,8 @@ class PlacesHolder:
         if not answer.probe:
             self._opened = self._opened_said = None
             self._probe = self._probe_settled = False
+        self._hand_over(answer, now)
         self._epoch, self._seq, self._fresh = answer.epoch, answer.seq, False
-        self._aside = [each for each in self._aside if each[0] > answer.number]
         if answer.debt and places > answer.target:
             self._put_aside(now, places - answer.target)
             places = min(meter.places or 0, answer.target)
@@ -281,6 +284,15 @@ class PlacesHolder:
         self._empty = 0 if gained else self._empty + 1
         self._blocked &= not gained
         self._next = now + self._wait(answer, places)
+
+    def _hand_over(self, answer: Answer, now: int) -> None:
+        """What was given back is the state's now, or the next one's if it was lost: that is told of it once more."""
+        if self._epoch and self._epoch != answer.epoch:
+            self._aside += [(self._number + 1, at, places) for at, places in self._handed if at > now]
+            self._handed = []
+        self._handed = [each for each in self._handed if each[0] > now]
+        self._handed += [(at, places) for number, at, places in self._aside if number <= answer.number and at > now]
+        self._aside = [each for each in self._aside if each[0] > answer.number]
 
     def _wait(self, answer: Answer, places: int) -> int:
         """How long until the next heartbeat; less while somebody, we or others, could have more."""
@@ -342,6 +354,6 @@ class PlacesHolder:
         self.meter.forget()
         self.holder = holder
         self._epoch, self._seq, self._number, self._said = "", 0, 0, 0
-        self._aside, self._target, self._next, self._retry = [], None, 0, 0
+        self._aside, self._handed, self._target, self._next, self._retry = [], [], None, 0, 0
         self._wanted = self._peak = self._empty = self._cooling = 0
         self._blocked = self._fresh = self._probe = self._probe_settled = False

@@ -318,6 +318,8 @@ def _admit(pool: Pool, beside: Beside, ask: Ask, now: int) -> None:
     if mine is not None:
         # Less: lent in an answer that it never heard. More idle places than it was lent are nobody's.
         has = brought if brought <= mine[0] else max(mine[0], fact)
+        if pool.open_at and has > mine[0]:
+            _claim(pool, has - mine[0])
         pool.free += mine[0] - has
         mine[0] = has
         return
@@ -326,11 +328,15 @@ def _admit(pool: Pool, beside: Beside, ask: Ask, now: int) -> None:
         fact += max(0, min(brought - fact, pool.amount - pool.claimed - fact))
     back = _orphaned(pool, beside, ask.holder, now)
     if pool.open_at:  # what comes back from its orphans was claimed before
-        part = max(0, min(fact - back, pool.amount - pool.claimed))
-        pool.claimed += part
-        pool.free += part
+        _claim(pool, fact - back)
     pool.free += back - fact
     pool.holders[ask.holder] = [fact, now, 0]
+
+
+def _claim(pool: Pool, places: int) -> None:
+    part = max(0, min(places, pool.amount - pool.claimed))
+    pool.claimed += part
+    pool.free += part
 
 
 def _unheard(beside: Beside, ask: Ask) -> list[tuple[int, int, int]]:
