@@ -10,7 +10,6 @@ from tests.limits.setups import draw_setup, draw_steps
 from tests.limits.worlds import World
 
 _RUNS, _PARTS, _STEPS = 500, 10, 250
-_UNKNOWABLE = {26}  # the only process that was told of the lower amount dies before it can tell another
 
 
 @pytest.fixture(autouse=True)
@@ -24,8 +23,6 @@ def quiet():
 @pytest.mark.parametrize("part", range(_PARTS))
 def test_no_limit_is_exceeded_no_place_is_held_by_nobody_and_nobody_who_fits_waits(part):
     for seed in range(part * _RUNS // _PARTS, (part + 1) * _RUNS // _PARTS):
-        if seed in _UNKNOWABLE:
-            continue
         setup = draw_setup(seed)
         try:
             World(setup).run(draw_steps(seed, setup, _STEPS))

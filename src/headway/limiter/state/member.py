@@ -365,7 +365,7 @@ class Member:
         return [found[kind] for kind in fresh]
 
     def _believe(self, now: int) -> None:
-        """Look at the wall clock while it is right: what is learned is dated by it, and a jump is to be known as one."""
+        """Look at the wall clock now and then: it dates what is learned, and a jump is to be known as one."""
         self._gate.clock.believed(now, self._clock.wall_ns())
 
     def _look(self) -> int:
