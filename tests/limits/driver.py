@@ -15,10 +15,16 @@ from headway.limiter.permit import Permit
 from headway.limiter.state import member as members
 from headway.limits.headers import Remaining
 from headway.limits.sharing.exchange import exchange, keys
+from headway.limits.sharing.learned import LearnedAsk
 from headway.limits.ticket import HANDED
 from tests.limits.books import Spec
 
-__all__ = ["Driver", "Keeper", "Waiting", "word"]
+__all__ = ["Driver", "Keeper", "Waiting", "numbered", "word"]
+
+
+def numbered(requests: Any) -> bool:
+    """Whether the answer tells how new the state is, and what is paused: not if they only ask what was learned."""
+    return any(not isinstance(each.ask, LearnedAsk) for each in requests)
 
 
 def word(spec: Spec, amount: int, remaining: int) -> Remaining:
@@ -212,6 +218,11 @@ class Keeper:
     def restore(self, bodies: Any, now: int) -> None:
         """An old copy comes back."""
         self.bodies, self.lost_at = dict(bodies), now
+
+    def knows(self, name: str, amount: int) -> bool:
+        """Whether somebody has told that the platform allows no more than `amount`."""
+        learned = [json.loads(body).get("learned", {}) for body in self.bodies.values()]
+        return any(said.get(name, {}).get("amount", amount + 1) <= amount for said in learned)
 
     def _pools(self) -> list[tuple[str, Any]]:
         found = []

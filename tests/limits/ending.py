@@ -47,7 +47,7 @@ def _serve(world: World) -> None:
     slowest = max([spec.per_ns for spec in world.setup.specs if spec.kind == "window"] + [SECOND])
     leaks = [spec.spacing(spec.cap) for spec in world.setup.specs if spec.kind == "bucket"]
     patience = 120 * SECOND + 3 * (world.linger + world.ttl + world.longest)
-    patience += max((process.books.longest_lost() for process in world.processes), default=0)
+    patience += _longest_lost(world)
     end = world.now + patience + waiting * 2 * (slowest + max(leaks, default=0))
     while any(process.queue or process.live for process in world.processes):
         for process in list(world.processes):
@@ -70,8 +70,16 @@ def _serve(world: World) -> None:
             check_waiters(world, process)
 
 
+def _longest_lost(world: World) -> int:
+    """For how long a slot may be held after a refusal: who left gave it back to the state, where it cools as long."""
+    return max([world.longest_lost, *(process.books.longest_lost() for process in world.processes)])
+
+
 def _rest(world: World) -> None:
-    lost = max((process.books.longest_lost() for process in world.processes), default=0)
-    world.advance(world.now + lost + 2 * (world.linger + world.ttl + world.longest) + 4 * SECOND)
+    # A process that holds one place of a bucket waits this long for a call to leak out of it.
+    leak = max(
+        (round(SECOND * spec.amount / spec.rate) for spec in world.setup.specs if spec.kind == "bucket"), default=0
+    )
+    world.advance(world.now + _longest_lost(world) + leak + 2 * (world.linger + world.ttl + world.longest) + 4 * SECOND)
     for process in world.processes:
         process.driver.poll()

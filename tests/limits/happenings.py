@@ -295,6 +295,8 @@ def _close(world: World, process: Process, _: int, __: int) -> None:
     process.driver.leave()
     if world.now >= world.out_until and process.exchange is None:
         world.keeper.exchange(process.driver.ask()[1], world.now, world.wall, world.dead)
+        world.newest = world.last = None  # of those who stay nobody knows that the state is newer now
+        world.tell()
     for live in list(process.live):
         world.over(process, live, world.lost_until(), lost=True)
     _gone(world, process)
@@ -304,8 +306,10 @@ def _close(world: World, process: Process, _: int, __: int) -> None:
 def _gone(world: World, process: Process) -> None:
     world.processes.remove(process)
     if world.lost_at < NEVER and process.number not in world.reported:
-        world.forget(process.number.__eq__)
+        world.write_off(process.number.__eq__)
     world.last = None if world.last is process else world.last
+    world.longest_lost = max(world.longest_lost, process.books.longest_lost())
+    world.forget(state=False)
     if not world.processes:
         world.start()
 
@@ -330,6 +334,7 @@ def _lose_state(world: World, _: Process, __: int, ___: int) -> None:
     world.keeper.lose(world.now)
     world.lost = True
     world.known, world.backup, world.restoring = (), None, False
+    world.forget(state=True)
 
 
 def _back_up(world: World, _: Process, __: int, ___: int) -> None:

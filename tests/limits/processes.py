@@ -9,7 +9,7 @@ from tests.limits.books import NEVER, SECOND, Books, Entry
 from tests.limits.checker import Call
 from tests.limits.driver import Driver, Waiting
 
-__all__ = ["Clock", "Exchange", "Live", "Process", "Queued", "Refusal"]
+__all__ = ["Clock", "Exchange", "Lesson", "Live", "Process", "Queued", "Refusal"]
 
 
 class Time(Protocol):
@@ -70,6 +70,22 @@ class Refusal:
 
     names: frozenset[str]
     until: int
+
+
+@dataclass(eq=False, slots=True)
+class Lesson:
+    """A lower limit that a process was told of.
+
+    `knowers`: who knows it, and how many answers each had had when it had to tell the state. `since`: how many each
+    process had had when the state knew. `bound`: everybody keeps it.
+    """
+
+    name: str
+    cap: int
+    amount: int
+    knowers: dict[Process, int]
+    since: dict[int, int] | None = None
+    bound: bool = False
 
 
 @dataclass(eq=False, slots=True)

@@ -18,8 +18,8 @@ from typing import Any
 
 from tests.limits.books import NEVER, SECOND, Books, Entry, Spec
 from tests.limits.checker import BucketJudge, Call, ConcurrencyJudge, Judge, QuotaJudge, WindowJudge
-from tests.limits.driver import Driver, Keeper
-from tests.limits.processes import Clock, Exchange, Live, Process, Refusal
+from tests.limits.driver import Driver, Keeper, numbered
+from tests.limits.processes import Clock, Exchange, Lesson, Live, Process, Refusal
 from tests.limits.setups import HOUR, Setup, Step, usable
 
 __all__ = ["RANKS", "Violation", "World"]
@@ -50,7 +50,7 @@ class World:
         self.longest = max([spec.per_ns for spec in setup.specs if spec.kind != "quota"] + [SECOND])
         self.amounts = {spec.name: spec.amount for spec in setup.specs}
         self.everybody = {spec.name: spec.cap for spec in setup.specs}
-        self.told: list[tuple[str, int, dict[int, int]]] = []
+        self.told: list[Lesson] = []
         self.judges = {spec.name: self._judge(spec) for spec in setup.specs}
         self.sent: dict[str, list[Live]] = {name: [] for name in self.specs}
         self.keeper = Keeper()
@@ -60,7 +60,9 @@ class World:
         self.lost, self.lost_at = False, NEVER  # the state was lost, and the first exchange after that
         self.reported: set[int] = set()  # processes that the state has heard since
         self.known: tuple[Refusal, ...] = ()  # refusals that the state knows
-        self.last: Process | None = None
+        self.newest: Exchange | None = None  # the latest to reach the state …
+        self.last: Process | None = None  # … and who has heard its answer: nobody knows better how new the state is
+        self.longest_lost = 0  # of processes that are gone
         self.dead: set[str] = set()
         self.processes: list[Process] = []
         self.started = 0
@@ -255,6 +257,7 @@ class World:
             self.lost = True
             # A copy from before a loss that everybody knows of could not be told from a newer state: it is used once.
             self.restoring, self.known, self.backup = False, (), None
+            self.forget(state=True)
         if self.now < self.out_until:
             process.driver.failed()
             return
@@ -277,7 +280,7 @@ class World:
                 return
             if self.lost:
                 self.lost, self.lost_at, self.reported = False, self.now, {each.number for each in self.processes}
-                self.forget(lambda owner: owner not in self.reported)
+                self.write_off(lambda owner: owner not in self.reported)
                 self.reported = set()
             self.reported.add(process.number)
             for _ in range(2 if exchange.fate == "twice" else 1):
@@ -286,9 +289,11 @@ class World:
             trouble = "" if self.exchanges % 8 else self.keeper.trouble()
             if trouble:
                 self.complain("state", trouble)
-            self.last = process
-            self.known = tuple({*self.known, *exchange.refusals})
-            exchange.learned = self.known
+            self.tell()
+            if numbered(exchange.requests):
+                self.newest, self.last = exchange, None
+                self.known = tuple({*self.known, *exchange.refusals})
+                exchange.learned = self.known
             exchange.at = self.now + exchange.back
             return
         process.exchange = None
@@ -296,11 +301,13 @@ class World:
             process.driver.failed()
             return
         process.driver.answer(exchange.answers, exchange.asked)
+        if self.newest is exchange:
+            self.last = process
         process.refusals = [each for each in {*process.refusals, *exchange.learned} if each.until > self.now]
         process.rounds += 1
         self._spread()
 
-    def forget(self, gone: Callable[[int], bool]) -> None:
+    def write_off(self, gone: Callable[[int], bool]) -> None:
         """The state was lost, and with it what processes that are gone owe to the next period of a quota.
 
         Of this period the survivors remember a figure, or it counts as used up; of the next one nobody can know any.
@@ -321,13 +328,44 @@ class World:
         if isinstance(judge, QuotaJudge) and self.lost_at < NEVER:
             judge.calls = [call for call in judge.calls if call.owner in self.reported or call.until > sent]
 
+    def tell(self) -> None:
+        """The state was just written: from now on others can know what it says."""
+        for lesson in self.told:
+            if lesson.since is None and self.keeper.knows(lesson.name, lesson.amount):
+                lesson.since = {each.number: each.rounds for each in self.processes}
+
+    def forget(self, *, state: bool) -> None:
+        """The state, or a process, is gone: what nobody else knew, and no answer can tell, nobody can know.
+
+        Of a state that was lost nobody hears but by asking: who knows has to tell once more.
+        """
+        for lesson in list(self.told):
+            if state:
+                lesson.since, lesson.bound = None, False
+                lesson.knowers = {each: each.rounds for each in lesson.knowers}
+            lesson.knowers = {each: at for each, at in lesson.knowers.items() if each in self.processes}
+            if lesson.since is None and not lesson.knowers:
+                self.told.remove(lesson)
+        self._spread()
+
     def _spread(self) -> None:
-        """A lower limit binds everybody once everybody has had three answers since it was learned."""
-        for told in list(self.told):
-            name, cap, since = told
-            if all(each.rounds >= since.get(each.number, 0) + 3 for each in self.processes):
-                self.everybody[name] = min(self.everybody[name], cap)
-                self.told.remove(told)
+        """A lower limit binds everybody once everybody has had three answers since the state could tell.
+
+        Who knows it has to tell the state within three answers of its own.
+        """
+        for lesson in self.told:
+            if lesson.since is None and any(each.rounds >= at + 3 for each, at in lesson.knowers.items()):
+                lesson.since = {each.number: each.rounds for each in self.processes}
+            if lesson.since is None:
+                continue
+            for each in self.processes:
+                if each not in lesson.knowers and each.rounds >= lesson.since.get(each.number, 0) + 3:
+                    lesson.knowers[each] = each.rounds
+            lesson.bound |= len(lesson.knowers) == len(self.processes)
+        for name, spec in self.specs.items() if self.setup.shared else ():
+            self.everybody[name] = min(
+                [spec.cap, *(each.cap for each in self.told if each.name == name and each.bound)]
+            )
 
     def learned(self, process: Process, name: str) -> None:
         """A process has just been told the limit's true amount."""
@@ -336,7 +374,7 @@ class World:
         if cap < process.caps[name]:
             process.caps[name] = cap
             if self.setup.shared:
-                self.told.append((name, cap, {each.number: each.rounds for each in self.processes}))
+                self.told.append(Lesson(name, cap, self.amounts[name], {process: process.rounds}))
                 self._spread()
             else:
                 self.everybody[name] = cap

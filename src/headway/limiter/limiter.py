@@ -166,11 +166,12 @@ class Limiter(Admission):
             return
 
         def take_up(now: int) -> Learned:
-            learned = learn(self._gate, permit, said, now, self._clock.wall_ns())
+            wall = self._gate.clock.believed(now, self._clock.wall_ns())  # others forget what is a day old
+            learned = learn(self._gate, permit, said, now, wall)
             for window in learned.windows:
                 meter = self._add(window, None)
                 meter.began(now, learned.counted[window.name], learned.flying, now - permit.granted)
-                meter.learned_at = self._clock.wall_ns()
+                meter.learned_at = wall
             if self._member is not None and learned.counted:
                 self._member.heard(learned.counted)
                 if learned.news:

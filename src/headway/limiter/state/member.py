@@ -7,7 +7,8 @@ Rules:
   in an event and in the log, in words that fit.
 * What is learned goes to the state beside the limits and comes back to every limiter that shares their keys: it is kept
   under what the keys of several limits have in common, so that no account hears of another's.
-* Who shares a limit with somebody who knows better asks what was learned, and everybody now and then.
+* Who shares a limit with somebody who knows better, or hears that anybody's figures changed, asks what was learned,
+  and everybody now and then. What was told without an answer is told again.
 * Nothing is asked for before what others learned was heard: the first call of a process would be one too many.
 """
 
@@ -96,11 +97,13 @@ class Member:
         self._taught = False  # we have heard what others learned
         self._to_learn = True
         self._learn_at = 0
+        self._telling = False  # what we learned is on its way
         self.keen = True
         self.nudged = False
         self.planned: int | None = None
         for meter in gate.meters.values():
             self.add(meter, keys.get(meter.name))
+        self._believe(clock.monotonic_ns())
         self._poller.join(self)
 
     def add(self, meter: Meter, key: str | None) -> None:
@@ -251,6 +254,7 @@ class Member:
         """What to ask now, for all limits, and the instant from which leases count."""
         with self._lock:
             now = self._look()
+            self._believe(now)
             queued = self._queued(now)
             asks: list[Request] = []
             if not self._taught and not self._left:
@@ -271,6 +275,7 @@ class Member:
 
     def _lessons(self) -> list[Request]:
         """What we learned, and the question what others did, by what the keys have in common."""
+        self._telling = True
         words = memories(self._gate)
         owners = {name: _owner(key) for name, (key, _) in self._holders.items()}
         told: dict[str, dict[str, dict[str, int]]] = {owner: {} for owner in (*owners.values(), self._home())}
@@ -287,7 +292,7 @@ class Member:
                 if isinstance(answer, LearnedAnswer):
                     for meter in recall(self._gate, answer.words):
                         self.add(meter, None)
-                    self._taught = True
+                    self._taught, self._telling = True, False
                     continue
                 if i >= len(self._asked):
                     del self._departures[:1]
@@ -302,6 +307,8 @@ class Member:
                 else:
                     assert isinstance(answer, Answer)
                     holder.apply(answer, asked, now)
+                    self._to_learn |= holder.news
+                    holder.news = False
                 self._to_learn |= holder.stricter not in {"", stricter}
                 texts += self._words(name, holder, now)
                 self._gate.unsettled(holder.meter)
@@ -319,6 +326,7 @@ class Member:
         """The keeper did not answer: said once, until it does again."""
         with self._lock:
             said, self._troubled = self._troubled, True
+            self._to_learn |= self._telling
             now = self._clock.monotonic_ns()
             for _, holder in self._holders.values():
                 holder.failed(now)
@@ -350,6 +358,10 @@ class Member:
         fresh = [kind for kind in found if (name, kind) not in self._said]
         self._said |= {(name, kind) for kind in fresh}
         return [found[kind] for kind in fresh]
+
+    def _believe(self, now: int) -> None:
+        """Look at the wall clock now and then: it dates what is learned, and a jump is to be known as one."""
+        self._gate.clock.believed(now, self._clock.wall_ns())
 
     def _look(self) -> int:
         """Now, the calendars looked at; the lock is held."""

@@ -69,7 +69,7 @@ class Meter(ABC):
         "allowed", "amount", "bit", "bursts", "cap", "crowded", "due", "in_flight", "lanes", "learned", "learned_at",
         "lease_until",
         "limit", "name", "opens", "opens_at", "paced", "paused_until", "places", "reserve", "share", "shuts",
-        "smooth_until", "spacing",
+        "smooth_until", "spacing", "whole",
     )  # fmt: skip
     kind = ""
     weighs = True
@@ -87,6 +87,7 @@ class Meter(ABC):
         self.learned_at = 0  # … or what else it taught, and when (wall)
         self.places: int | None = None
         self.lease_until = FOREVER
+        self.whole = 0  # how many there are in all to be lent, as far as we heard
         self.opens_at = 0  # when a state that is not open yet lends at the latest; 0 if unknown
         self.in_flight = 0
         self.paused_until = 0
@@ -114,7 +115,8 @@ class Meter(ABC):
             return self.paused_until
         if now >= self.lease_until:
             return self.opens_at if self.opens_at > now else EVENT
-        at = self.room(now, min(cost, self.cap))
+        # What costs more than there is goes alone, and where places are lent that takes all that there are.
+        at = self.room(now, cost if cost <= self.cap else max(self.cap, self.whole))
         if at == 0 and self.paced and now < self.due:
             return self.due
         return at

@@ -21,14 +21,15 @@ __all__ = ["WindowMeter"]
 _QUIET_WINDOWS = 10
 _LONG = 10 * SECOND
 _LONGEST_BACKOFF = 60 * SECOND
+_MANY = 64  # calls that settled under a bound and may be free, without being cleared away
 
 
 class WindowMeter(PlacesMeter):
     """At most `amount` calls in any `per`."""
 
     __slots__ = (
-        "_bound", "_expired", "_foreign_until", "_relax_guard", "arrival_bound", "guard", "history", "lag", "per",
-        "span",
+        "_bound", "_expired", "_foreign_until", "_late", "_relax_guard", "arrival_bound", "guard", "history", "lag",
+        "per", "span",
     )  # fmt: skip
     kind = "window"
 
@@ -47,6 +48,7 @@ class WindowMeter(PlacesMeter):
         # Of calls in flight whose writing was stamped: when each place frees itself, soonest first, and how many have.
         self._bound: list[tuple[int, int]] | None = None
         self._expired = 0
+        self._late: dict[int, int] = {}  # of calls that settled: free by the bound, and when without it
 
     @property
     def turnaround(self) -> int:
@@ -133,7 +135,12 @@ class WindowMeter(PlacesMeter):
 
     def _settle_bound(self, at: int, cost: int, sent: int) -> None:
         if self._unbind(cost, sent):
-            self.push(min(at, sent + (self.arrival_bound or 0) + self.per + self.guard), cost)
+            early = sent + (self.arrival_bound or 0) + self.per + self.guard
+            if early < at:
+                self._late[early] = max(at, self._late.get(early, 0))
+                if len(self._late) > _MANY + 2 * len(self._heap or ()):
+                    self._late = {free: late for free, late in self._late.items() if late > at - self.span}
+            self.push(min(at, early), cost)
         self.in_flight -= cost
 
     def release(self, now: int) -> None:
@@ -154,17 +161,17 @@ class WindowMeter(PlacesMeter):
     def withdraw_bound(self, now: int) -> bool:
         """Stop believing `arrival_bound`: calls in flight hold their places until they settle. True if there was one.
 
-        What settled under the bound cools as if it had settled now, which is no earlier than it did.
+        What settled under the bound cools from its reply on, as any other call does.
         """
         if self.arrival_bound is None:
             return False
         self.release(now)
         if self._heap:
-            self._heap = sorted((max(at, now + self.span), count) for at, count in self._heap)  # hence a heap
+            self._heap = sorted((self._late.get(at, at), count) for at, count in self._heap)  # hence a heap
         self.arrival_bound = None
         self.extra += self._expired
         self._expired = 0
-        self._bound = None
+        self._bound, self._late = None, {}
         self.tidy()
         return True
 
@@ -260,7 +267,7 @@ class WindowMeter(PlacesMeter):
         self.set_cap(amount)
 
     def forget(self) -> None:
-        self._bound, self._expired, self.history = None, 0, None
+        self._bound, self._expired, self._late, self.history = None, 0, {}, None
         super().forget()
 
     def memory(self) -> dict[str, int]:

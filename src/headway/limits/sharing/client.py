@@ -8,6 +8,8 @@ Rules:
 * Places given back leave the meter at once; until an answer came they are offered again, under the number of the ask
   that first said so.
 * A holder that needs nothing returns everything and then asks no more.
+* What a state that was lost knew of a pause its survivors tell the next one, whoever was refused; and what each gave
+  back to it that cools still.
 * Beside its heartbeat a holder asks only for what the keeper has not been asked for yet, and only while it has got all
   that it asked for: who was told that there is no more waits, longer each time that nothing came of asking.
 """
@@ -38,7 +40,9 @@ class PlacesHolder:
         "_cooling",
         "_empty",
         "_epoch",
+        "_figures",
         "_fresh",
+        "_handed",
         "_hungry",
         "_learned",
         "_next",
@@ -64,6 +68,7 @@ class PlacesHolder:
         "leaving",
         "linger",
         "meter",
+        "news",
         "opens_at",
         "recovering",
         "single",
@@ -82,6 +87,8 @@ class PlacesHolder:
         self.opens_at = 0
         self.why = ""
         self.stricter = ""
+        self.news = False  # somebody's figures changed: what others learned may have, too
+        self._figures = ("", 0)
         self._ttl = ttl
         self._fresh = fresh
         self._cap = meter.cap  # as it was before others who share it were stricter, or as learned since
@@ -95,6 +102,7 @@ class PlacesHolder:
         self._peak = 0  # the most that was held and queued since the last ask, as far as anybody looked
         self._empty = 0  # asks in a row that brought nothing
         self._aside: list[tuple[int, int, int]] = []
+        self._handed: list[tuple[int, int]] = []  # places that cool in the state: until, how many
         self._target: int | None = None
         self._blocked = self._hungry = False
         self._pause_until = self._paused_said = 0
@@ -196,7 +204,7 @@ class PlacesHolder:
             tuple((number, max(0, at - now), count) for number, at, count in self._aside), want,
             opened=self._opened if self.cold else None, probed=self._probe_settled and self.cold,
             pause_for=max(0, self._pause_until - now), leave=self.leaving, fresh=self._fresh,
-            call=Head() if self.leaving else queue.head,
+            call=Head() if self.leaving else queue.head, whole=meter.whole,
         )  # fmt: skip
 
     def _want(self, held: int, queue: Queue) -> int:
@@ -247,16 +255,26 @@ class PlacesHolder:
         meter.lend(places, asked + self._ttl * 999 // 1000)
         if answer.pause:
             meter.pause(now + answer.pause)
+        meter.whole = answer.amount
         if self._epoch != answer.epoch:
             self._probe = self._probe_settled = False
+            if self._epoch and meter.paused_until > now:
+                self.pause(meter.paused_until)
         self._probe |= answer.probe and answer.places > 0
         self.cold = answer.probe
         if not answer.probe:
             self._opened = self._opened_said = None
             self._probe = self._probe_settled = False
+        self._hand_over(answer, now)
         self._epoch, self._seq, self._fresh = answer.epoch, answer.seq, False
-        self._aside = [each for each in self._aside if each[0] > answer.number]
+        if answer.debt and places > answer.target:
+            self._put_aside(now, places - answer.target)
+            places = min(meter.places or 0, answer.target)
+            meter.lend(places, meter.lease_until)
         self._target, self.single, self._hungry = answer.target, answer.single, answer.hungry
+        figures = (answer.epoch, answer.figures)
+        self.news |= figures != self._figures
+        self._figures = figures
         self.recovering = answer.recovering
         self.why, self._ripe_at = answer.why, now + answer.ripe
         self.opens_at = now + answer.opens if answer.opens else 0
@@ -266,6 +284,15 @@ class PlacesHolder:
         self._empty = 0 if gained else self._empty + 1
         self._blocked &= not gained
         self._next = now + self._wait(answer, places)
+
+    def _hand_over(self, answer: Answer, now: int) -> None:
+        """What was given back is the state's now, or the next one's if it was lost: that is told of it once more."""
+        if self._epoch and self._epoch != answer.epoch:
+            self._aside += [(self._number + 1, at, places) for at, places in self._handed if at > now]
+            self._handed = []
+        self._handed = [each for each in self._handed if each[0] > now]
+        self._handed += [(at, places) for number, at, places in self._aside if number <= answer.number and at > now]
+        self._aside = [each for each in self._aside if each[0] > answer.number]
 
     def _wait(self, answer: Answer, places: int) -> int:
         """How long until the next heartbeat; less while somebody, we or others, could have more."""
@@ -327,6 +354,6 @@ class PlacesHolder:
         self.meter.forget()
         self.holder = holder
         self._epoch, self._seq, self._number, self._said = "", 0, 0, 0
-        self._aside, self._target, self._next, self._retry = [], None, 0, 0
+        self._aside, self._handed, self._target, self._next, self._retry = [], [], None, 0, 0
         self._wanted = self._peak = self._empty = self._cooling = 0
         self._blocked = self._fresh = self._probe = self._probe_settled = False

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 
 __all__ = ["due_to", "stand"]
 
+# Who began to wait within so many ns go by name: clocks that run fast make calls older at every request, and two that
+# overtook each other again and again would each keep what the other needs.
+_ALIKE = 50_000_000
 _ROUNDS = 8  # the remainder goes round slowly: a place that moved at every request would never be used
 
 
@@ -46,7 +49,7 @@ def stand(pool: Pool, beside: Beside, ask: Ask, now: int, *, single: bool) -> No
 
 def due_to(pool: Pool, beside: Beside, ask: Ask, wants: dict[str, int], *, single: bool) -> tuple[int, int]:
     """(Places to give this holder now, places it should have in all)."""
-    order = sorted(beside.line, key=lambda name: (beside.line[name][0], name))
+    order = sorted(beside.line, key=lambda name: (beside.line[name][0] // _ALIKE, name))
     if single:
         return _whole_calls(pool, beside, ask, order)
     pool.line.clear()
@@ -62,8 +65,8 @@ def due_to(pool: Pool, beside: Beside, ask: Ask, wants: dict[str, int], *, singl
             shares = max_min(pool.amount - cost, rest, turn) | {first: cost}
             kept = max(0, cost - pool.holders[first][0]) if first != ask.holder else 0
     target = shares[ask.holder]
-    if pool.free < 0:  # somebody holds more than it was lent: what is idle elsewhere makes up for it
-        target = min(target, max(ask.busy, mine + pool.free))
+    if pool.free < 0:  # more is lent than there is: whatever is free first makes up for it, and is not used again
+        target = min(target, max(0, mine + pool.free))
     return max(0, min(target - mine, pool.free - kept)), target
 
 
@@ -83,4 +86,5 @@ def _whole_calls(pool: Pool, beside: Beside, ask: Ask, order: list[str]) -> tupl
     if lack and pool.free - ahead >= lack:
         pool.line.remove(ask.holder)
         return lack, mine + lack
-    return 0, max(min(ask.busy, mine), mine - max(0, ahead - pool.free))
+    floor = 0 if pool.free < 0 else min(ask.busy, mine)
+    return 0, max(floor, mine - max(0, ahead - pool.free))

@@ -51,7 +51,7 @@ class Ask:
     answer to. `opened`: calls that the platform said are in its window, everybody's, after a probe; `probed`: a probe
     came back without such a word. `pause_for`: ns that the platform asked to be left alone. `leave`: the holder goes.
     `fresh`: the caller vouches that nothing was used before. `call`: what its next call costs at most, for how many
-    ns its oldest has waited, and a number that tells that from the next.
+    ns its oldest has waited, and a number that tells that from the next. `whole`: the amount as last heard.
     """
 
     holder: str
@@ -68,6 +68,7 @@ class Ask:
     leave: bool = False
     fresh: bool = False
     call: tuple[int, int, int] = (0, 0, 0)
+    whole: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +79,9 @@ class Answer:
     holder are free at the latest, 0 if there are none. `ripe`: until the next cooling place is free. `single`: places
     are scarce, each is to be returned as soon as it was used. `hungry`: others have less than they want. `amount`,
     `per`: what holds for all. `why`: nothing is lent because the state is "new" or "lost", or cools for the "dead".
-    `opens`: until more places are to be had at the earliest, if that is certain, else 0.
+    `opens`: until more places are to be had at the earliest, if that is certain, else 0. `debt`: more is lent than
+    there is, so places above the target are not to be used any more. `figures`: differs when any holder has other
+    figures than before, for what it learned or because it is new.
     """
 
     number: int
@@ -96,6 +99,8 @@ class Answer:
     per: int
     why: str
     opens: int
+    debt: bool = False
+    figures: int = 0
 
 
 @dataclass(slots=True)
@@ -138,8 +143,8 @@ class Beside:
 
     `holders`: number of the last ask, places lent in its answer, lease_until, amount, per, linger. `orphans`: until
     when the places of a holder that lapsed cool, and how many. `line`: since when each holder's oldest call waits, its
-    cost and number (0: an older Headway's, which says nothing of it). `more`: what a newer Headway wrote, kept
-    as it is.
+    cost and number (0: an older Headway's, which says nothing of it). `figures`: how often a holder came with other
+    figures than before. `more`: what a newer Headway wrote, kept as it is.
     """
 
     epoch: str = ""
@@ -147,6 +152,7 @@ class Beside:
     orphans: dict[str, list[int]] = field(default_factory=dict)
     probed: bool = False
     line: dict[str, list[int]] = field(default_factory=dict)
+    figures: int = 0
     more: dict[str, Any] = field(default_factory=dict)
 
     @classmethod
@@ -154,7 +160,8 @@ class Beside:
         """From a JSON object."""
         return cls(
             str(body.get("epoch", "")), body.get("holders", {}), body.get("orphans", {}), bool(body.get("probed")),
-            body.get("line", {}), {name: value for name, value in body.items() if name not in cls.__slots__},
+            body.get("line", {}), int(body.get("figures", 0)),
+            {name: value for name, value in body.items() if name not in cls.__slots__},
         )  # fmt: skip
 
     def body(self) -> dict[str, Any]:
@@ -178,7 +185,8 @@ def exchange_places(
     `pool` None: there is no state, and `lost` says that there was. `dead`: whether a holder is known to have died.
     """
     if pool is None or (ask.epoch == pool.epoch and pool.seq < ask.seq):
-        pool = _begin(keeping, time, new_epoch, lost=lost or pool is not None or bool(ask.epoch), fresh=ask.fresh)
+        lost = lost or pool is not None or bool(ask.epoch)
+        pool = _begin(keeping, time, new_epoch, lost=lost, fresh=ask.fresh, whole=ask.whole)
     if beside.epoch != pool.epoch:
         beside.epoch, beside.holders, beside.orphans, beside.probed, beside.line = pool.epoch, {}, {}, False, {}
     now = pool.now = max(time, pool.now)
@@ -198,7 +206,7 @@ def exchange_places(
     return pool, _answer(pool, beside, keeping, ask, now, target, single=single)
 
 
-def _begin(keeping: Keeping, time: int, epoch: str, *, lost: bool, fresh: bool) -> Pool:
+def _begin(keeping: Keeping, time: int, epoch: str, *, lost: bool, fresh: bool, whole: int) -> Pool:
     pool = Pool(epoch=epoch, now=time, amount=keeping.amount)
     # Nobody waits a day to learn that nothing was used: a long span begins empty where there never was a state.
     if not lost and (fresh or not keeping.per or keeping.per >= _TOO_LONG):
@@ -208,6 +216,7 @@ def _begin(keeping: Keeping, time: int, epoch: str, *, lost: bool, fresh: bool) 
         pool.free = pool.claimed = 1
         pool.open_at = time + max(keeping.per, 1)
     else:
+        pool.amount = max(keeping.amount, whole)
         pool.grace_until = time + keeping.ttl
         # What a quota of a day held before it was lost the platform tells with the next reply: the living claim theirs
         # within ttl, and then calls go on, rather than a day later.
@@ -227,6 +236,7 @@ def _suffice(pool: Pool, keeping: Keeping, ask: Ask) -> None:
 def _strictest(pool: Pool, beside: Beside, keeping: Keeping, ask: Ask) -> Keeping:
     """The figures that hold for all who share the limit now; takes note of this holder's."""
     entry = beside.holders.setdefault(ask.holder, [0, 0, 0, 0, 0, 0])
+    beside.figures += entry[3:5] != [keeping.amount, keeping.per]
     entry[3:6] = [keeping.amount, keeping.per, keeping.linger]
     amount, per = keeping.amount, keeping.per
     for name, other in beside.holders.items():
@@ -239,6 +249,13 @@ def _resize(pool: Pool, keeping: Keeping) -> None:
     """The amount changed (another share or tier): free places make up for it now, cooling and lent ones later."""
     if not pool.open_at:
         pool.free += keeping.amount - pool.amount
+    elif pool.grace_until:  # what nobody claimed may be in use all the same: those who did claim make up for less
+        less = max(0, pool.amount - keeping.amount)
+        pool.free -= less
+        pool.claimed -= less
+    elif pool.claimed > keeping.amount:  # nothing is left to be opened, and too much was claimed
+        pool.free -= pool.claimed - keeping.amount
+        pool.claimed = keeping.amount
     pool.amount = keeping.amount
 
 
@@ -249,9 +266,15 @@ def _open(pool: Pool, keeping: Keeping, ask: Ask, now: int) -> None:
     if now >= pool.open_at or (ask.fresh and not pool.grace_until):
         pool.free += unopened
     elif ask.opened is not None and pool.grace_until <= now:
-        others = max(0, min(ask.opened - pool.claimed, unopened))
+        # A probe is in the word that answers it. Which of the calls that were claimed are in it nobody can tell.
+        others = max(0, ask.opened - (0 if pool.grace_until else pool.claimed))
+        pool.chill(now + keeping.per, min(others, unopened))
+        if others >= unopened > 0 and not pool.grace_until:
+            pool.open_at = max(pool.open_at, now + keeping.per)
+        if others >= unopened:  # should the amount grow, then others may have what it grows by
+            pool.claimed += unopened
+            return
         pool.free += unopened - others
-        pool.chill(now + keeping.per, others)
     else:
         return
     pool.open_at = 0
@@ -295,19 +318,25 @@ def _admit(pool: Pool, beside: Beside, ask: Ask, now: int) -> None:
     if mine is not None:
         # Less: lent in an answer that it never heard. More idle places than it was lent are nobody's.
         has = brought if brought <= mine[0] else max(mine[0], fact)
+        if pool.open_at and has > mine[0]:
+            _claim(pool, has - mine[0])
         pool.free += mine[0] - has
         mine[0] = has
         return
     if ask.epoch and ask.epoch != pool.epoch and pool.open_at and now <= pool.grace_until:
         # The state was lost under a lease that may still run: its idle places may be used this very moment.
         fact += max(0, min(brought - fact, pool.amount - pool.claimed - fact))
-    pool.free += _orphaned(pool, beside, ask.holder, now)
-    if pool.open_at:
-        part = max(0, min(fact, pool.amount - pool.claimed))
-        pool.claimed += part
-        pool.free += part
-    pool.free -= fact
+    back = _orphaned(pool, beside, ask.holder, now)
+    if pool.open_at:  # what comes back from its orphans was claimed before
+        _claim(pool, fact - back)
+    pool.free += back - fact
     pool.holders[ask.holder] = [fact, now, 0]
+
+
+def _claim(pool: Pool, places: int) -> None:
+    part = max(0, min(places, pool.amount - pool.claimed))
+    pool.claimed += part
+    pool.free += part
 
 
 def _unheard(beside: Beside, ask: Ask) -> list[tuple[int, int, int]]:
@@ -378,7 +407,9 @@ def _answer(pool: Pool, beside: Beside, keeping: Keeping, ask: Ask, now: int, ta
     why, certain = "", False
     if pool.open_at:
         why = "lost" if pool.grace_until else "new"
-        certain = not pool.claimed if pool.grace_until else beside.probed
+        certain = beside.probed
+        if pool.grace_until:
+            certain = pool.free <= 0 and not pool.cool and not any(held for held, _, _ in pool.holders.values())
     elif pool.orphans_until > now:
         why = "dead"
     if not pool.open_at:
@@ -389,5 +420,6 @@ def _answer(pool: Pool, beside: Beside, keeping: Keeping, ask: Ask, now: int, ta
         recovering=max(0, pool.orphans_until - now), ripe=max(0, ripe), single=single,
         hungry=any(want > held for held, _, want in others),
         amount=keeping.amount, per=keeping.per, why=why,
-        opens=max(0, pool.open_at - now if pool.open_at else ripe) if certain else 0,
+        opens=max(0, pool.open_at - now if pool.open_at else ripe) if certain else 0, debt=pool.free < 0,
+        figures=beside.figures,
     )  # fmt: skip
