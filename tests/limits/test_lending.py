@@ -325,6 +325,46 @@ def test_a_claim_is_a_fact_even_as_a_debt():
     assert keeper.places("k", keeping, Ask("c", want=10), 23 * SECOND).places == 2
 
 
+def test_a_debt_is_paid_by_what_is_free_first():
+    keeper, per = Keeper(), 10 * SECOND
+    mine = keeper.places("k", Keeping(8, per, SECOND, TTL), Ask("a", want=5, fresh=True), 1)
+    other = keeper.places("k", Keeping(8, per, SECOND, TTL), Ask("b", want=3), 2)
+    assert (mine.places, other.places, other.debt) == (5, 3, False)
+    asked = Ask("a", 2, mine.epoch, mine.seq, keeps=5, busy=5, want=5)
+    mine = keeper.places("k", Keeping(6, per, SECOND, TTL), asked, 3)
+    assert (mine.places, mine.target, mine.debt) == (5, 3, True), "all of them are busy, and not to be used again"
+
+
+def test_everybody_hears_that_somebodys_figures_changed():
+    keeper, per = Keeper(), 10 * SECOND
+    mine = keeper.places("k", Keeping(8, per, SECOND, TTL), Ask("a", want=2, fresh=True), 1)
+    other = keeper.places("k", Keeping(8, per, SECOND, TTL), Ask("b", want=2), 2)
+    keeper.places("k", Keeping(6, per, SECOND, TTL), Ask("a", 2, mine.epoch, mine.seq, leave=True), 3)
+    heard = keeper.places("k", Keeping(8, per, SECOND, TTL), Ask("b", 2, other.epoch, other.seq, want=2), 4)
+    assert heard.amount == 8, "who knew better is gone"
+    assert heard.figures != other.figures
+
+
+def test_a_holder_that_lapsed_after_a_loss_is_not_counted_twice():
+    keeping, keeper = Keeping(8, 60 * SECOND, 5 * SECOND, TTL), Keeper()
+    keeper.wipe(1)
+    mine = keeper.places("k", keeping, Ask("a", 7, "gone", 7, keeps=4, busy=4, want=8), 2)
+    assert (mine.places, mine.why) == (4, "lost")
+    other = keeper.places("k", keeping, Ask("b", want=8), 7 * SECOND)
+    assert (other.places, other.why) == (0, "lost")
+    mine = keeper.places("k", keeping, Ask("a", 8, mine.epoch, mine.seq, keeps=4, busy=4, want=8), 8 * SECOND)
+    assert mine.places == 4, "a dead process may have the others"
+
+
+def test_less_after_a_loss_is_taken_from_those_who_claim():
+    keeper, per = Keeper(), 10 * SECOND
+    keeper.wipe(1)
+    mine = keeper.places("k", Keeping(7, per, SECOND, TTL), Ask("a", 7, "gone", 7, keeps=5, busy=5, whole=8), 2)
+    other = Ask("b", 7, "gone", 7, keeps=2, busy=2, whole=8)
+    other = keeper.places("k", Keeping(7, per, SECOND, TTL), other, 3)
+    assert (mine.places, other.places, other.debt) == (5, 2, True), "of eight places a dead process may have one"
+
+
 @settings(max_examples=20, deadline=None)
 @given(seed=st.integers(0, 2**32), amount=st.sampled_from([30, 500]))
 def test_a_quota_lent_in_lots_ends_below_by_at_most_a_lot_per_kill(seed, amount):
