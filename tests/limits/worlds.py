@@ -320,13 +320,19 @@ class World:
                         call.until = min(call.until, reset - judge.skew - 1)
 
     def heard(self, name: str, sent: int) -> None:
-        """The platform has said what it counted of a quota: of calls that nobody knows of its word says all.
+        """The platform has said what it counted of a limit whose state was lost.
 
-        They were over before the call that heard of it was sent, and are in its count, or in that of another period.
+        Of calls that nobody knows of, its word is all that there is: those of a quota that were over before the call
+        that heard of it was sent are in its count, or in that of another period. What was in flight then, of a process
+        that is gone, it cannot tell, nor can anybody else; a window opens by the word all the same.
         """
-        judge = self.judges[name]
-        if isinstance(judge, QuotaJudge) and self.lost_at < NEVER:
+        if self.lost_at == NEVER:
+            return
+        judge, here = self.judges[name], {process.number for process in self.processes}
+        if isinstance(judge, QuotaJudge):
             judge.calls = [call for call in judge.calls if call.owner in self.reported or call.until > sent]
+        else:
+            judge.calls = [call for call in judge.calls if call.owner in self.reported | here]
 
     def tell(self) -> None:
         """The state was just written: from now on others can know what it says."""

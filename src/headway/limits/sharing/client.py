@@ -258,8 +258,12 @@ class PlacesHolder:
         meter.whole = answer.amount
         if self._epoch != answer.epoch:
             self._probe = self._probe_settled = False
-            if self._epoch and meter.paused_until > now:
-                self.pause(meter.paused_until)
+            if self._epoch:
+                self._opened = self._opened_said = (
+                    None  # it was said before the loss: of what was in flight it knew nothing
+                )
+                if meter.paused_until > now:
+                    self.pause(meter.paused_until)
         self._probe |= answer.probe and answer.places > 0
         self.cold = answer.probe
         if not answer.probe:
