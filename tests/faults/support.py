@@ -8,6 +8,7 @@ Rules:
 from __future__ import annotations
 
 import contextlib
+import inspect
 import json
 import os
 import signal
@@ -341,4 +342,6 @@ def session_of(doors: Any, **how: Any) -> requests.Session:
 def account(name: str, server: Platform, folder: Path, **how: Any) -> headway.Account:
     """An account of that platform at this address, with a state of its own."""
     how = {"token": "t", "base_url": server.url, "state": folder / "limits.db", **how}
+    if "fresh" not in inspect.signature(headway.account).parameters:  # e222d7f: there every account of a platform was
+        how.pop("fresh", None)
     return headway.account(name, **how)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import time
 from pathlib import Path
 
@@ -377,24 +376,3 @@ def test_places_of_a_stand_in_move_over_to_the_account(tmp_path):
         sent = [each.path for each in server.asked]
     assert first >= 12
     assert first + second <= 20, f"{first} + {second} calls of the 20 that are ours today ({len(sent)} in all)"
-
-
-def test_what_is_kept_of_an_identity_is_what_the_platform_said(tmp_path):
-    """L16: a stand-in is written nowhere."""
-
-    def answer(asked: Asked) -> Reply:
-        return Reply(503, hubspot(100, 100 - asked.number, 10))
-
-    with (
-        platform(answer) as server,
-        headway.account("hubspot", token=TOKEN, base_url=server.url, state=tmp_path / "limits.db") as account,
-    ):
-        within(20, account.prepare)
-        session = requests.Session()
-        session.mount("http://", account.adapter())
-        with headway.call_options(timeout=3):
-            ended = outcome(lambda: session.get(server.url + "/crm/v3/objects/contacts"))
-        names = [status.name for status in account.limiter.snapshot()]
-    assert ended.error is None, f"{ended}"
-    assert "window" in names
-    assert json.dumps("key-").encode()[1:-1] not in b"".join(each.read_bytes() for each in tmp_path.glob("*.json"))
