@@ -12,7 +12,7 @@ import headway
 from headway import Bucket, PermitTimeout, Quota, Window
 from headway.mock import SalesforceConfig, serve
 
-from .support import Reply, account, command, outcome, platform, session_of, value_of
+from .support import Reply, account, command, outcome, platform, session_of, value_of, within
 
 # -- part C: figures
 
