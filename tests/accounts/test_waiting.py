@@ -66,3 +66,20 @@ def test_a_stop_ends_a_wait():
         return limiter.snapshot()[0].in_flight
 
     assert asyncio.run(main()) == 0
+
+
+def test_a_stop_comes_before_a_wait_that_is_not_worth_it():
+    async def main():
+        limiter = Limiter(Concurrency(1, name="slots"))
+        held, said = limiter.acquire(), asyncio.Event()
+        queue = PermitQueue(
+            limiter, account="a", priority="bulk", wait_for_quota=0.0, clock=SystemClock(), tell=lambda _: said.set()
+        )
+        stop = asyncio.get_running_loop().create_future()
+        waiting = asyncio.create_task(queue.take(stop))
+        await said.wait()
+        held.rejected("slots", retry_after=2 * 3600)  # both at once
+        stop.set_result(None)
+        return await asyncio.wait_for(waiting, 5)
+
+    assert asyncio.run(main()) is None

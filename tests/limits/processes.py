@@ -99,6 +99,7 @@ class Exchange:
     back: int
     fate: str
     answers: Any = None
+    answered: int = 0
     learned: tuple[Refusal, ...] = ()
 
 
@@ -123,6 +124,7 @@ class Process:
     exchange: Exchange | None = None
     fate: str = ""
     rounds: int = 0
+    knows: int = 0  # the state as of this instant
     silent_until: int = 0
     stopped_until: int = 0
     wall_right_at: int = NEVER

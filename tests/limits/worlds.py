@@ -59,6 +59,7 @@ class World:
         self.out_until = 0
         self.lost, self.lost_at = False, NEVER  # the state was lost, and the first exchange after that
         self.reported: set[int] = set()  # processes that the state has heard since
+        self.knew: dict[int, int] = {}  # then: as of which instant each process knew the state
         self.known: tuple[Refusal, ...] = ()  # refusals that the state knows
         self.newest: Exchange | None = None  # the latest to reach the state …
         self.last: Process | None = None  # … and who has heard its answer: nobody knows better how new the state is
@@ -280,11 +281,13 @@ class World:
                 return
             if self.lost:
                 self.lost, self.lost_at, self.reported = False, self.now, {each.number for each in self.processes}
+                self.knew = {each.number: each.knows for each in self.processes}
                 self.write_off(lambda owner: owner not in self.reported)
                 self.reported = set()
             self.reported.add(process.number)
             for _ in range(2 if exchange.fate == "twice" else 1):
                 exchange.answers = self.keeper.exchange(exchange.requests, self.now, self.wall, self.dead)
+            exchange.answered = self.now
             self.exchanges += 1
             trouble = "" if self.exchanges % 8 else self.keeper.trouble()
             if trouble:
@@ -305,16 +308,21 @@ class World:
             self.last = process
         process.refusals = [each for each in {*process.refusals, *exchange.learned} if each.until > self.now]
         process.rounds += 1
+        process.knows = exchange.answered
         self._spread()
 
     def write_off(self, gone: Callable[[int], bool]) -> None:
-        """The state was lost, and with it what processes that are gone owe to the next period of a quota.
+        """The state was lost, and with it what it knew of processes that are gone and their calls under a quota.
 
-        Of this period the survivors remember a figure, or it counts as used up; of the next one nobody can know any.
+        Of this period the survivors remember a figure, as of their last answers, or it counts as used up; of what is
+        owed to the next one nobody can know any.
         """
+        known = max((self.knew.get(each.number, 0) for each in self.processes), default=0)
         for judge in self.judges.values():
             if isinstance(judge, QuotaJudge):
-                reset = (self.wall - judge.skew - SECOND) // judge.every * judge.every + judge.every - self.epoch
+                turn = round(self.specs[judge.name].skew * SECOND) + SECOND // 10
+                reset = (self.wall - turn) // judge.every * judge.every + judge.every - self.epoch
+                judge.calls = [call for call in judge.calls if not (gone(call.owner) and 0 < known < call.sent)]
                 for call in judge.calls:
                     if gone(call.owner):
                         call.until = min(call.until, reset - judge.skew - 1)

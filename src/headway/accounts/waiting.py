@@ -176,6 +176,6 @@ class _Watch:
 async def _withdraw(asked: asyncio.Future[Permit]) -> None:
     """Give up an acquisition; a permit that was granted meanwhile goes back unused."""
     asked.cancel()
-    with suppress(asyncio.CancelledError):
+    with suppress(asyncio.CancelledError, _NotWorthIt):
         permit = await asked
         permit.cancel()

@@ -201,7 +201,8 @@ class Limiter(Admission):
 
         def note(now: int) -> Pause:
             pause = self._rejections.rejected(now, permit, limit, wait, until)
-            if self._member is not None and pause.fresh:
+            # Of one flight the first refusal is news, and whatever says for how long.
+            if self._member is not None and (pause.fresh or retry_after):
                 self._member.paused(pause.limit, pause.nanoseconds)
                 if until is not None and pause.limit:  # the pause ends when the limit begins anew
                     self._member.heard({pause.limit: 0})

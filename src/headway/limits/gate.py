@@ -216,11 +216,15 @@ class Gate:
         if done:
             ticket.done = done
             ticket.stage = TORN
-            for meter in ticket.meters[:done]:
-                if meter.paced:
-                    meter.unpace(now, ticket.cost_of(meter))
+            self._unpace(ticket, done)
             self.mend(ticket, now)
         return at
+
+    @staticmethod
+    def _unpace(ticket: Ticket, done: int) -> None:
+        for meter in ticket.meters[:done]:
+            if meter.paced:
+                meter.unpace(ticket.cost_of(meter))
 
     def mend(self, ticket: Ticket, now: int) -> None:
         """Undo a grant that was interrupted or refused half-way; finish a settlement."""
@@ -398,6 +402,7 @@ class Gate:
             return False
         ticket.done = len(ticket.meters)
         ticket.stage = TORN
+        self._unpace(ticket, ticket.done)
         self.mend(ticket, 0)
         ticket.stage = OVER
         for meter in ticket.meters:

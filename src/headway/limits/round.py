@@ -69,6 +69,9 @@ class Round:
             if ticket is None:
                 continue
             lane.place(ticket)
+            if at < len(order) and order[at].rank == lane.rank and order[at].order < lane.order:
+                _insert(order, lane, at)  # who was first in it is gone, and the next came later than others
+                continue
             if not self._try(lane, ticket):
                 if self.full and self._nobody_else():
                     for each in order[at:]:

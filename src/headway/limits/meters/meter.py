@@ -152,11 +152,9 @@ class Meter(ABC):
         self.due = begin + cost * self.spacing
         self.tidy()
 
-    def unpace(self, now: int, cost: int) -> None:
-        """Undo the `pace` of just now: another limit refused the call."""
-        begin = self.due - cost * self.spacing
-        # Either the limit had been idle, which is as good as idle for one spacing, or the call would have been due.
-        self.due = begin if begin < now else now - self.spacing
+    def unpace(self, cost: int) -> None:
+        """Undo the `pace` of a call that was not sent: another limit refused it, or nobody came for it."""
+        self.due -= cost * self.spacing
         self.tidy()
 
     def tidy(self) -> None:

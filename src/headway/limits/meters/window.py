@@ -72,7 +72,7 @@ class WindowMeter(PlacesMeter):
 
     def lose(self, now: int, cost: int, call: Call, linger: int) -> None:
         if self.history is not None:
-            self.history.log((call.granted, now, cost, False))
+            self.history.log((call.granted, now + linger, cost, False))  # until then it may be counted
         at = now + linger + self.span
         if self.arrival_bound is not None and call.sent_at:
             self._settle_bound(at, cost, call.sent_at)

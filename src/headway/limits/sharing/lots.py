@@ -349,6 +349,8 @@ def _lend(pool: LotPool, beside: LotBeside, amount: int, ask: LotAsk, now: int, 
         has, left = max(0, has + left), 0
     lot = max(1, left // 100)
     if pool.cold:
+        if has and beside.probe[:1] in ([], [ask.holder]):
+            beside.probe = [ask.holder, now]  # it may go, and did not yet: it waits for something else
         lot = max(0, min(ask.head - has, 1)) if _may_probe(beside, ask, now) else 0
     give = max(0, min(left, ask.want - has, lot))
     if give and pool.cold:

@@ -209,8 +209,11 @@ class LotHolder:
         if answer.end == end == meter.end:
             meter.lend((meter.places or 0) + answer.places - kept, 0)
             meter.total, meter.drained = answer.used, answer.drained
-            if answer.why != "lost":  # a state that knows nothing itself tells nothing that is worth remembering
-                self._counted = (end, answer.used + answer.outstanding)
+            counted = answer.used + answer.outstanding
+            if answer.why != "lost":
+                self._counted = (end, counted)
+            elif self._counted[0] == end:  # a state that knows nothing itself tells nothing that is worth remembering
+                self._counted = (end, max(self._counted[1], counted))
             self._empty = 0 if answer.places > max(0, kept) else self._empty + 1
         else:
             meter.lend(min(0, meter.places or 0), 0)  # a lot of another period than the keeper's
