@@ -81,11 +81,13 @@ def test_a_thread_that_died_is_started_again_by_whoever_nudges():
 
     class Deadly(Member):
         def due(self):
+            self.looked += 1
             raise SystemExit
 
-    poller.join(Deadly())
+    deadly = Deadly()
+    poller.join(deadly)
     until = time.monotonic() + 5
-    while (poller._thread is None or poller._thread.is_alive()) and time.monotonic() < until:
+    while (deadly.looked == 0 or poller._thread.running) and time.monotonic() < until:
         time.sleep(0.01)
     member.at = time.monotonic_ns()
     poller.join(member)

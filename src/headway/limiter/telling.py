@@ -15,6 +15,7 @@ from queue import SimpleQueue
 from typing import Any
 
 from headway.events import Event, Observer
+from headway.limiter.service import Service
 
 __all__ = ["drain", "tell", "warn"]
 
@@ -25,31 +26,23 @@ class _Teller:
     def __init__(self) -> None:
         self.pid = os.getpid()
         self._queue: SimpleQueue[tuple[Observer, Event] | threading.Event] = SimpleQueue()
-        self._starting = threading.Lock()
-        self._thread: threading.Thread | None = None
+        self.thread = Service("headway-teller", self._tell_one)
         self._faulty: weakref.WeakSet[Any] = weakref.WeakSet()
 
     def put(self, item: tuple[Observer, Event] | threading.Event) -> None:
         self._queue.put(item)
-        thread = self._thread
-        if (thread is None or not thread.is_alive()) and self._starting.acquire(blocking=False):
-            try:
-                self._thread = threading.Thread(target=self._run, name="headway-teller", daemon=True)
-                self._thread.start()
-            finally:
-                self._starting.release()
+        self.thread.ensure()
 
-    def _run(self) -> None:
-        while True:
-            item = self._queue.get()
-            if isinstance(item, threading.Event):
-                item.set()
-                continue
-            observer, event = item
-            try:
-                observer(event)
-            except Exception:  # noqa: BLE001  # an observer is somebody else's code
-                self._complain(observer)
+    def _tell_one(self) -> None:
+        item = self._queue.get()
+        if isinstance(item, threading.Event):
+            item.set()
+            return
+        observer, event = item
+        try:
+            observer(event)
+        except Exception:  # noqa: BLE001  # an observer is somebody else's code
+            self._complain(observer)
 
     def _complain(self, observer: Observer) -> None:
         owner = getattr(observer, "__self__", observer)
@@ -78,7 +71,7 @@ def tell(observer: Observer | None, event: Event) -> None:
 def drain(timeout: float) -> None:
     """Wait until what was handed over so far was told, at most `timeout` seconds."""
     told = threading.Event()
-    if _teller.pid == os.getpid() and _teller._thread is not None:
+    if _teller.pid == os.getpid() and _teller.thread.running:
         _teller.put(told)
         told.wait(timeout)
 

@@ -10,7 +10,6 @@ Rules:
 
 from __future__ import annotations
 
-import _thread
 import asyncio
 import heapq
 import logging
@@ -24,6 +23,7 @@ from queue import Empty, SimpleQueue
 from typing import Protocol
 
 from headway.clock import Clock, SystemClock
+from headway.limiter.service import Service
 from headway.limits.limits import SECOND
 
 __all__ = ["Alarm", "AsyncWaiter", "Polled", "ThreadWaiter", "Waiter", "supervisor"]
@@ -202,12 +202,12 @@ class _Supervisor:
         self._watched: set[weakref.ref[Polled]] = set()
         self._seq = 0
         self._next_tick = 0.0
-        self._running = threading.Lock()  # held by the thread, as long as there is one
+        self._thread = Service("headway-timers", self._serve)
 
     def schedule(self, at: int, limiter: Polled, alarm: Alarm) -> None:
         """Poll the limiter at this instant of its clock."""
         self._inbox.put((at, limiter._clock, weakref.ref(limiter), alarm))
-        self._ensure()
+        self._thread.ensure()
 
     def watch(self, limiter: Polled) -> None:
         """Look at the limiter once a second until it says that nobody waits."""
@@ -216,27 +216,16 @@ class _Supervisor:
         if not limiter._watched:
             self._inbox.put(weakref.ref(limiter))
             limiter._watched = True
-        self._ensure()
-
-    def _ensure(self) -> None:
-        # No Thread object: its start() waits for the thread under locks that an exception would leave in disorder.
-        if not self._running.locked():
-            _thread.start_new_thread(self._run, ())
+        self._thread.ensure()
 
     # -- the thread
 
-    def _run(self) -> None:
-        if not self._running.acquire(blocking=False):
-            return  # somebody else was started at the same time
+    def _serve(self) -> None:
         try:
-            while True:
-                try:
-                    self._listen()
-                    self._turn()
-                except Exception:  # noqa: BLE001  # a limiter that fails must not end the timers of the others
-                    _log.exception("headway: a limiter's timer failed; it goes on")
-        finally:
-            self._running.release()
+            self._listen()
+            self._turn()
+        except Exception:  # noqa: BLE001  # a limiter that fails must not end the timers of the others
+            _log.exception("headway: a limiter's timer failed; it goes on")
 
     def _listen(self) -> None:
         """Wait for a note, or for the next timer or tick."""

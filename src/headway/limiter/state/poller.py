@@ -23,6 +23,7 @@ from queue import Empty, SimpleQueue
 from typing import Protocol
 
 from headway.errors import HeadwayError
+from headway.limiter.service import Service
 from headway.limiter.state.backend import Backend, Request
 from headway.limiter.state.sqlite import SQLiteBackend
 from headway.limits.limits import SECOND
@@ -67,8 +68,7 @@ class Poller:
         self._seq = 0
         self._last = 0
         self._pid = os.getpid()
-        self._thread: threading.Thread | None = None
-        self._starting = threading.Lock()
+        self._thread = Service("headway-poller", self._serve)
         self._asking = threading.Lock()
         self._complained: set[str] = set()
         self._ended = False
@@ -81,26 +81,14 @@ class Poller:
     def nudge(self, member: Asking) -> None:
         """Look again when to ask for this member."""
         self.note(member)
-        thread = self._thread
-        if thread is None or not thread.is_alive():
-            self._start()
+        if not self._ended:
+            self._thread.ensure()
 
     def note(self, member: Asking) -> None:
         """As `nudge`, for whoever must not start a thread."""
         if not member.nudged:
             member.nudged = True
             self._inbox.put(member)
-
-    def _start(self) -> None:
-        # Whoever cannot have the lock is told by it that somebody starts the thread: also the garbage collector that
-        # runs within this very function.
-        if not self._ended and self._starting.acquire(blocking=False):
-            try:
-                if self._thread is None or not self._thread.is_alive():
-                    self._thread = threading.Thread(target=self._run, name="headway-poller", daemon=True)
-                    self._thread.start()
-            finally:
-                self._starting.release()
 
     def leave(self, members: Iterable[Asking]) -> None:
         """Ask once more for members that go, in the caller's thread; at most a second, then their leases end."""
@@ -121,13 +109,12 @@ class Poller:
 
     # -- the thread
 
-    def _run(self) -> None:
-        while True:
-            try:
-                self._round()
-            except Exception as error:  # noqa: BLE001  # whatever it is, others wait for this thread
-                self._complain(error)
-                time.sleep(0.05)
+    def _serve(self) -> None:
+        try:
+            self._round()
+        except Exception as error:  # noqa: BLE001  # whatever it is, others wait for this thread
+            self._complain(error)
+            time.sleep(0.05)
 
     def _complain(self, error: Exception) -> None:
         """Each kind of error is logged once."""
