@@ -24,7 +24,7 @@ from headway.errors import ForkedLimiter, LimiterClosed, PermitTimeout, UsageErr
 from headway.limiter.audit import Audit
 from headway.limiter.permit import Permit
 from headway.limiter.state.member import Member
-from headway.limiter.timers import Alarm, AsyncWaiter, ThreadWaiter, Waiter, supervisor
+from headway.limiter.timers import Alarm, AsyncWaiter, ThreadWaiter, Waiter, Watch, supervisor
 from headway.limits.gate import Gate
 from headway.limits.limits import SECOND, nanoseconds
 from headway.limits.meters.meter import EVENT, FOREVER
@@ -33,7 +33,6 @@ from headway.limits.ticket import HANDED, IN_FLIGHT, NEW, OVER, WAITING, Cost
 __all__ = ["Admission"]
 
 _ALL: weakref.WeakSet[Admission] = weakref.WeakSet()
-_FIRST_LOOK = 0.1  # seconds of waiting that are worth no look
 T = TypeVar("T")
 
 
@@ -57,7 +56,7 @@ class Admission:
         self._alarm: Alarm | None = None  # made when somebody first waits
         self._wake: int | None = None  # the instant of the next poll
         self._watched = False  # by the supervisor
-        self._watching: list[AsyncWaiter] = []  # those who want to look again when something was learned
+        self._watching: list[Watch] = []  # those who want to look again when something was learned
         self._closed = False
         self._forked = False
         self._shut = False  # one of the two
@@ -114,29 +113,29 @@ class Admission:
         timeout = permit.more.timeout
         loop = asyncio.get_running_loop()
         waiter = AsyncWaiter(loop)
-        alarm = look = None
+        alarm = watching = None
         try:
             self._queue(permit, waiter, loop)
             if timeout is not None and permit.stage == WAITING:
                 alarm = loop.call_later(timeout, waiter.expire)
             if watch is not None:
-                look = loop.call_later(_FIRST_LOOK, waiter.wake)
-                self._watching.append(waiter)
+                watching = Watch(waiter, loop, watch)
+                self._watching.append(watching)
             while permit.stage == WAITING and not waiter.expired:
                 await waiter.woken()  # no coroutine of its own: ten thousand of them may be cancelled at once
-                if watch is not None and look is not None and permit.stage == WAITING:
-                    look.cancel()
-                    look = loop.call_later(watch(), waiter.wake)
+                if watching is not None and permit.stage == WAITING:
+                    watching.look()
             self._collect(permit, timeout)
         except BaseException:
             self._abandon(permit)
             raise
         finally:
-            for timer in (alarm, look):
-                if timer is not None:
-                    timer.cancel()
-            if waiter in self._watching:
-                self._watching.remove(waiter)
+            if alarm is not None:
+                alarm.cancel()
+            if watching is not None:
+                watching.end()
+                if watching in self._watching:
+                    self._watching.remove(watching)
 
     def _try_among_others(self, permit: Permit) -> bool:
         """Take the permit although others wait, if it needs nothing of what they wait for."""
@@ -262,8 +261,8 @@ class Admission:
     def _reconsider(self) -> None:
         """Something was learned: grant what fits now, and let those who watch look at how long they wait."""
         self._poll()
-        for waiter in self._watching[:]:
-            waiter.wake()
+        for watching in self._watching[:]:
+            watching.soon()
 
     def _tick(self) -> bool:
         """The supervisor's look; False when nobody waits any more."""

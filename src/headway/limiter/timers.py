@@ -26,9 +26,10 @@ from headway.clock import Clock, SystemClock
 from headway.limiter.service import Service
 from headway.limits.limits import SECOND
 
-__all__ = ["Alarm", "AsyncWaiter", "Polled", "ThreadWaiter", "Waiter", "supervisor"]
+__all__ = ["Alarm", "AsyncWaiter", "Polled", "ThreadWaiter", "Waiter", "Watch", "supervisor"]
 
 _TICK = 1.0
+_SOON = 0.1  # seconds of waiting that are worth no look
 _log = logging.getLogger("headway")
 
 
@@ -114,6 +115,45 @@ class AsyncWaiter:
     def _done(self) -> None:
         if not self.future.done():
             self.future.set_result(None)
+
+
+class Watch:
+    """When somebody who waits in an event loop looks at how long it will be: after as long as each look says, and soon
+    after something was learned; not at once, for the first word is often not the last.
+    """  # noqa: D205
+
+    __slots__ = ("_due", "_handle", "_look", "_loop", "_waiter")
+
+    def __init__(self, waiter: AsyncWaiter, loop: asyncio.AbstractEventLoop, look: Callable[[], float]) -> None:
+        self._waiter = waiter
+        self._loop = loop
+        self._look = look
+        self._due = False
+        self._handle = loop.call_later(_SOON, self._fire)
+
+    def soon(self) -> None:
+        """Something was learned; from any thread."""
+        with suppress(RuntimeError):  # the loop was closed
+            self._loop.call_soon_threadsafe(self._hasten)
+
+    def look(self) -> None:
+        """Look if it is time; what the look raises ends the wait."""
+        if self._due:
+            self._due = False
+            self._handle = self._loop.call_later(self._look(), self._fire)
+
+    def end(self) -> None:
+        """The wait is over."""
+        self._handle.cancel()
+
+    def _hasten(self) -> None:
+        if not self._handle.cancelled() and self._handle.when() > self._loop.time() + _SOON:
+            self._handle.cancel()
+            self._handle = self._loop.call_later(_SOON, self._fire)
+
+    def _fire(self) -> None:
+        self._due = True
+        self._waiter.wake()
 
 
 def _running_loop() -> asyncio.AbstractEventLoop | None:
