@@ -164,7 +164,8 @@ def test_nothing_is_lent_twice_whoever_lapses_dies_or_is_not_heard(seed, holders
             level += change
             worst = max(worst, level)
         assert worst <= 9
-    assert len(cluster.stamps) > 20
+    # Where the state is lost every 14 s and a process dies every 20, places count as taken for most of the time.
+    assert len(cluster.stamps) > (10 if {"wipes", "kills"} <= trouble else 20)
 
 
 def test_what_is_said_between_an_ask_and_its_answer_is_kept_for_the_next_ask():
