@@ -139,3 +139,14 @@ def test_what_once_broke_a_rule_breaks_none(seed, only):
     setup = draw_setup(seed)
     steps = draw_steps(seed, setup, _STEPS)
     World(setup).run([steps[int(i)] for i in only.split(",")])
+
+
+@pytest.mark.parametrize(
+    "seed",
+    [
+        2268, 3898, 5307, 5663, 5847, 6999, 7249, 7676, 8219, 12121, 16224, 17390, 17489, 18369, 19959,
+    ],
+)  # fmt: skip
+def test_worlds_that_once_broke_a_rule_beyond_those_that_are_always_walked(seed):
+    setup = draw_setup(seed)
+    World(setup).run(draw_steps(seed, setup, _STEPS))
